@@ -1,0 +1,38 @@
+# One page of commands. `make demo` and `make test` install what they need.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+DEMO := runs/demo
+
+.PHONY: install demo test lint check bench clean help
+
+help:
+	@echo "make demo   install, run jones2020 on real MIT-BIH in under 3 minutes, print the report's path"
+	@echo "make test   install, then ruff, mypy, import-linter and pytest (real-data tests need ECGLENS_DATA)"
+	@echo "make bench  speed, as ratios of two things measured in one run (needs ECGLENS_DATA)"
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: install
+	@$(BIN)/ecglens run jones2020 --recipe corrected --quick --overwrite --out $(DEMO)
+
+lint: install
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest
+
+bench: install
+	$(BIN)/python benchmarks/bench.py
+
+clean:
+	rm -rf $(VENV) runs build dist

@@ -1,0 +1,1 @@
+"""What a model is shown: beats cut from recordings, labels, splits."""

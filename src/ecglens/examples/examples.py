@@ -1,0 +1,100 @@
+"""Examples: what a model is shown, with everything an analysis may have to ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ecglens.errors import EcglensError
+
+# Every row of `Examples.table` has these columns
+COLUMNS = (
+    "id",  # database/record/R sample
+    "database",
+    "record",
+    "patient",
+    "start",  # where the window begins in the record, in samples (may be negative)
+    "r_sample",  # R peak, in samples of the record
+    "r_index",  # R peak, in samples of the window
+    "valid_start",  # first sample of the window that is signal, not padding
+    "valid_stop",  # sample after the last one that is signal
+    "symbol",  # annotation in the database
+    "lead_names",  # leads of this record, in order
+    "rr_before",  # s, to the beat before; NaN where there is none
+    "rr_after",  # s, to the beat after
+    "rr_local",  # s, mean over the ten RR intervals around
+)
+
+
+@dataclass(frozen=True)
+class LeadPlace:
+    """Where a lead lies in the arrays: in row `row`, from sample `offset` on, for `length` samples."""
+
+    name: str
+    row: int
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Signals with labels and, row by row, where they come from.
+
+    signals: float32 (example, lead, time) in mV; labels: int64 (example,), index into `classes`; fs in Hz; places: where
+    each recorded lead lies (two leads joined into one vector share row 0); table: a DataFrame with `COLUMNS`.
+    Raises EcglensError where these do not fit each other.
+    """
+
+    signals: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    fs: float
+    leads: tuple[str, ...]
+    places: tuple[LeadPlace, ...]
+    table: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        if self.signals.ndim != 3 or self.signals.shape[1] != len(self.leads):
+            raise EcglensError(
+                f"signals have shape {self.signals.shape}; expected (example, {len(self.leads)} leads, time)"
+            )
+        if not len(self.signals) == len(self.labels) == len(self.table):
+            raise EcglensError(
+                f"{len(self.signals)} signals, {len(self.labels)} labels and {len(self.table)} table rows; "
+                "expected the same number"
+            )
+        missing = [column for column in COLUMNS if column not in self.table.columns]
+        if missing:
+            raise EcglensError(f"the table of examples lacks {', '.join(missing)}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def length(self) -> int:
+        """Samples per lead."""
+        return self.signals.shape[2]
+
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Examples:
+        """The examples at `rows` (indices, repeats allowed, or a mask)."""
+        table = self.table[rows] if rows.dtype == bool else self.table.iloc[rows]
+        return replace(
+            self,
+            signals=self.signals[rows],
+            labels=self.labels[rows],
+            table=table.reset_index(drop=True),
+        )
+
+    def column(self, name: str) -> NDArray[np.generic]:
+        """A column of the table as an array (example,)."""
+        return self.table[name].to_numpy()
+
+    def counts(self) -> pd.DataFrame:
+        """Examples by class and patient: columns class, patient, n; no rows of zero."""
+        names = np.array(self.classes)[self.labels]
+        frame = pd.DataFrame({"class": names, "patient": self.column("patient")})
+        counted = frame.groupby(["class", "patient"], sort=True).size()
+        return counted.rename("n").reset_index()

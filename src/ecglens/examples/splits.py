@@ -1,0 +1,166 @@
+"""Who trains, who validates, who tests; and whether they are really different people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecglens.errors import EcglensError
+from ecglens.examples.examples import Examples
+
+TRAIN, VALIDATION, TEST, UNUSED = "train", "validation", "test", "unused"
+
+# Jones 2020, section III.C
+JONES_TEST_RECORDS = ("104", "113", "119", "208", "210")
+# de Chazal 2004, table III; the four records with a pacemaker are in neither
+DS1_RECORDS = tuple("101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 223 230".split())
+DS2_RECORDS = tuple("100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 231 232 233 234".split())
+
+SPLITS = {
+    "holdout": "a random quarter of the beats: patients are on both sides, so it LEAKS",
+    "patients": "a random quarter of the patients",
+    "leave-patients-out": "records 104, 113, 119, 208 and 210 (Jones 2020)",
+    "ds1-ds2": "DS1 trains, DS2 tests (de Chazal 2004); patient 201 is in both (records 201 and 202)",
+}
+
+
+def split_by_beat(examples: Examples, seed: int, fraction: float = 0.25) -> NDArray[np.str_]:
+    """A random `fraction` of each class to test, by beat: str (example,). Patients end up on both sides."""
+    rng = np.random.default_rng(seed)
+    out = np.full(len(examples), TRAIN, "<U10")
+    for label in np.unique(examples.labels):
+        rows = np.flatnonzero(examples.labels == label)
+        out[rng.permutation(rows)[: round(fraction * len(rows))]] = TEST
+    return out
+
+
+def split_by_patient(examples: Examples, seed: int, fraction: float = 0.25) -> NDArray[np.str_]:
+    """Random patients to test until they hold at least `fraction` of the beats: str (example,)."""
+    patients = examples.column("patient")
+    names, counts = np.unique(patients, return_counts=True)
+    if len(names) < 2:
+        raise EcglensError(f"there is one patient ({names[0]}); a split by patient needs at least two")
+    order = np.random.default_rng(seed).permutation(len(names))
+    enough = int(np.searchsorted(np.cumsum(counts[order]), fraction * len(examples))) + 1
+    chosen = names[order[: min(enough, len(names) - 1)]]
+    return np.where(np.isin(patients, chosen), TEST, TRAIN).astype("<U10")
+
+
+def split_by_records(
+    examples: Examples, test: tuple[str, ...], train: tuple[str, ...] | None = None
+) -> NDArray[np.str_]:
+    """Named records to test, `train` (default: all others) to training, the rest unused: str (example,)."""
+    records = examples.column("record")
+    in_test = np.isin(records, test)
+    in_train = ~in_test if train is None else np.isin(records, train)
+    for part, members, wanted in (("test", in_test, test), ("training", in_train, train or ("any other",))):
+        if not members.any():
+            raise EcglensError(
+                f"no beat for the {part} side: it takes records {', '.join(wanted)}, here are "
+                f"{', '.join(np.unique(records))}; add those records or choose --split holdout"
+            )
+    return np.where(in_test, TEST, np.where(in_train, TRAIN, UNUSED)).astype("<U10")
+
+
+def make_split(name: str, examples: Examples, seed: int) -> NDArray[np.str_]:
+    """The split of that name (a key of SPLITS): 'train', 'test' or 'unused' for each example."""
+    if name == "holdout":
+        return split_by_beat(examples, seed)
+    if name == "patients":
+        return split_by_patient(examples, seed)
+    if name == "leave-patients-out":
+        return split_by_records(examples, JONES_TEST_RECORDS)
+    if name == "ds1-ds2":
+        return split_by_records(examples, DS2_RECORDS, DS1_RECORDS)
+    raise EcglensError(f"unknown split {name!r} (choose from: {', '.join(SPLITS)})")
+
+
+def add_validation(
+    split: NDArray[np.str_], examples: Examples, rule: str, seed: int, fraction: float = 0.1
+) -> NDArray[np.str_]:
+    """Turn part of the training examples into validation ones.
+
+    rule: "stratified" takes a random `fraction` of each class; "patients" takes whole patients, tried in random order so
+    that every class keeps at least half its training beats, until `fraction` of the beats is reached; "none" takes nothing.
+    """
+    out = split.copy()
+    train = np.flatnonzero(split == TRAIN)
+    rng = np.random.default_rng([seed, 1])
+    if rule == "stratified":
+        for label in np.unique(examples.labels[train]):
+            rows = rng.permutation(train[examples.labels[train] == label])
+            out[rows[: round(fraction * len(rows))]] = VALIDATION
+    elif rule == "patients":
+        out[_validation_patients(train, examples, rng, fraction)] = VALIDATION
+    elif rule != "none":
+        raise EcglensError(f"unknown validation rule {rule!r} (choose from: stratified, patients, none)")
+    return out
+
+
+def _validation_patients(
+    train: NDArray[np.intp], examples: Examples, rng: np.random.Generator, fraction: float
+) -> NDArray[np.intp]:
+    patients, labels = examples.column("patient")[train], examples.labels[train]
+    left = np.bincount(labels, minlength=len(examples.classes))
+    floor = left / 2
+    chosen: list[NDArray[np.intp]] = []
+    for patient in rng.permutation(np.unique(patients)):
+        rows = train[patients == patient]
+        taken = np.bincount(examples.labels[rows], minlength=len(left))
+        if np.all(left - taken >= floor):
+            chosen.append(rows)
+            left = left - taken
+        if sum(map(len, chosen)) >= fraction * len(train):
+            break
+    return np.concatenate(chosen) if chosen else np.array([], np.intp)
+
+
+def shared_patients(split: NDArray[np.str_], examples: Examples) -> list[str]:
+    """Patients with beats both on the test side and on the training side (training or validation), sorted."""
+    patients = examples.column("patient")
+    test = set(patients[split == TEST])
+    learn = set(patients[(split == TRAIN) | (split == VALIDATION)])
+    return sorted(test & learn)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which training rows are shown in an epoch: `rows` int64 (shown,), repeats allowed; times (example,)."""
+
+    rows: NDArray[np.int64]
+    times: NDArray[np.int64]
+
+
+def resample_classes(split: NDArray[np.str_], examples: Examples, rule: str, seed: int) -> Draw:
+    """Even out the classes of the training rows; test and validation rows are never touched.
+
+    rule: "none"; "second-largest" (Jones 2020): the largest class is cut to the size of the second largest without
+    replacement, every other is drawn up to that size with replacement; "at-least-3%": classes below 3 % of the largest
+    are repeated up to it, nothing is thrown away.
+    """
+    rng = np.random.default_rng([seed, 2])
+    train = np.flatnonzero(split == TRAIN)
+    by_class = [train[examples.labels[train] == label] for label in np.unique(examples.labels[train])]
+    if not by_class:
+        raise EcglensError("no training examples are left")
+    sizes = sorted((len(rows) for rows in by_class), reverse=True)
+    if rule == "none" or len(by_class) == 1:
+        rows = train
+    elif rule == "second-largest":
+        size = sizes[1]
+        parts = []
+        for members in by_class:
+            larger = len(members) > size
+            parts.append(rng.choice(members, size, replace=not larger) if len(members) != size else members)
+        rows = np.concatenate(parts)
+    elif rule == "at-least-3%":
+        size = round(0.03 * sizes[0])
+        parts = [
+            np.concatenate([members, rng.choice(members, max(size - len(members), 0))]) for members in by_class
+        ]
+        rows = np.concatenate(parts)
+    else:
+        raise EcglensError(f"unknown resampling {rule!r} (choose from: none, second-largest, at-least-3%)")
+    return Draw(rows.astype(np.int64), np.bincount(rows, minlength=len(examples)).astype(np.int64))

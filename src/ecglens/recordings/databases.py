@@ -1,0 +1,135 @@
+"""The public databases that ecglens knows: where they are, whose they are, what to know about their records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from ecglens.errors import EcglensError, choose
+from ecglens.recordings.recording import Recording
+from ecglens.recordings.wfdb_reader import read_wfdb
+
+
+@dataclass(frozen=True)
+class Database:
+    """Facts of one public database.
+
+    same_patient maps a record to the record that names its patient; lead_order gives records whose leads have to
+    be reordered to be like the others; lead_facts are said in every report. fs in Hz.
+    """
+
+    name: str
+    title: str
+    version: str
+    licence: str
+    citation: str
+    address: str
+    fs: float
+    n_leads: int
+    megabytes: float
+    same_patient: dict[str, str] = field(default_factory=dict)
+    lead_order: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    lead_facts: tuple[str, ...] = ()
+
+    def patient(self, record: str) -> str:
+        """The patient of a record, named by the patient's first record."""
+        return self.same_patient.get(record, record)
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 of every file, by file name, as the publisher lists them."""
+        return _checksums(self.name)
+
+    @property
+    def records(self) -> tuple[str, ...]:
+        """All record names, in order."""
+        return tuple(sorted({name.removesuffix(".hea") for name in self.checksums if name.endswith(".hea")}))
+
+
+@cache
+def _checksums(name: str) -> dict[str, str]:
+    text = files("ecglens.recordings").joinpath(f"checksums/{name}.txt").read_text(encoding="ascii")
+    return {file: digest for digest, file in (line.split() for line in text.splitlines())}
+
+
+DATABASES = {
+    "mitdb": Database(
+        name="mitdb",
+        title="MIT-BIH Arrhythmia Database",
+        version="1.0.0",
+        licence="Open Data Commons Attribution License v1.0",
+        citation="Moody GB, Mark RG. The impact of the MIT-BIH Arrhythmia Database. IEEE EMB 20(3):45-50, 2001",
+        address="https://physionet.org/files/mitdb/1.0.0/",
+        fs=360.0,
+        n_leads=2,
+        megabytes=98.5,
+        same_patient={"202": "201"},
+        lead_order={"114": ("MLII", "V5")},
+        lead_facts=(
+            "records 201 and 202 are one person",
+            "records 102 and 104 were recorded with V5 and V2, no MLII",
+            "record 114 has V5 first and MLII second, the reverse of all others",
+        ),
+    )
+}
+
+
+def database(name: str) -> Database:
+    """The database of that name; raises EcglensError with the known names otherwise."""
+    return DATABASES[choose(name, sorted(DATABASES), "database")]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Something left out, by name and with the reason: a record, or beats of one."""
+
+    record: str
+    reason: str
+    beats: int = 0
+
+
+def read_records(
+    which: Database,
+    folder: Path,
+    records: tuple[str, ...],
+    skipped: list[Skipped],
+    *,
+    swap_leads: bool,
+) -> Iterator[Recording]:
+    """Read `records` one by one; what cannot be used is appended to `skipped` with its reason.
+
+    swap_leads puts leads recorded in another order (mitdb 114) into the order of the other records.
+    """
+    for record in records:
+        try:
+            recording = read_wfdb(folder, record, database=which.name, patient=which.patient(record))
+            _expect_usual(recording, which)
+        except EcglensError as error:
+            skipped.append(Skipped(record, str(error)))
+            continue
+        order = which.lead_order.get(record)
+        if swap_leads and order and recording.leads != order:
+            recording = recording.with_leads(order, f"leads put in the order {', '.join(order)}")
+        yield recording
+
+
+def _expect_usual(recording: Recording, which: Database) -> None:
+    name, n_leads = recording.record, len(recording.leads)
+    if n_leads < which.n_leads:
+        raise EcglensError(
+            f"{name} has {n_leads} lead ({', '.join(recording.leads)}); {which.n_leads} are needed"
+        )
+    if recording.fs != which.fs:
+        raise EcglensError(f"{name} is sampled at {recording.fs:g} Hz; {which.name} has {which.fs:g} Hz")
+    for lead, signal in zip(recording.leads, recording.signal, strict=True):
+        # fmin and fmax pass over NaN; a lead of NaN alone compares False as well
+        if not np.fmin.reduce(signal) < np.fmax.reduce(signal):
+            raise EcglensError(f"lead {lead} of {name} is flat: the electrode was not connected")
+    if not recording.annotations.is_beat.any():
+        raise EcglensError(f"{name}.atr has no beat marks")
+

@@ -1,0 +1,75 @@
+"""An ECG as it lies on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Annotation symbols that mark a beat (WFDB, annotation codes)
+BEAT_SYMBOLS = frozenset("NLRBAaJSVrFejnE/fQ?")
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Marks on a recording, in order of time.
+
+    sample: int64 (mark,), position in samples; symbol: str (mark,), WFDB code; note: str (mark,), free text.
+    """
+
+    sample: NDArray[np.int64]
+    symbol: NDArray[np.str_]
+    note: NDArray[np.str_]
+
+    @property
+    def is_beat(self) -> NDArray[np.bool_]:
+        """Bool (mark,): True where the mark is a heart beat, not a rhythm, noise or comment mark."""
+        return np.isin(self.symbol, list(BEAT_SYMBOLS))
+
+    def beats(self) -> Annotations:
+        """Only the beats."""
+        keep = self.is_beat
+        return Annotations(self.sample[keep], self.symbol[keep], self.note[keep])
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One record of one patient.
+
+    signal: float32 (lead, time) in mV, NaN where the recorder marked a sample invalid; fs in Hz; leads by name.
+    Two records of one person share `patient`. `remarks` says what the reader had to mend or swap.
+    """
+
+    database: str
+    record: str
+    patient: str
+    signal: NDArray[np.float32]
+    fs: float
+    leads: tuple[str, ...]
+    annotations: Annotations
+    age: float | None = None
+    sex: str | None = None
+    diagnoses: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = field(default=())
+
+    @property
+    def seconds(self) -> float:
+        """Duration in seconds."""
+        return self.signal.shape[1] / self.fs
+
+    def rhythm_spans(self) -> list[tuple[int, int, str]]:
+        """(first sample, sample after the last, rhythm) for each stretch between rhythm marks, e.g. '(AFIB'."""
+        marks = self.annotations
+        at = [
+            (int(sample), note.rstrip("\x00"))
+            for sample, symbol, note in zip(marks.sample, marks.symbol, marks.note, strict=True)
+            if symbol == "+" and note.startswith("(")
+        ]
+        ends = [start for start, _ in at[1:]] + [self.signal.shape[1]]
+        return [(start, end, rhythm) for (start, rhythm), end in zip(at, ends, strict=True)]
+
+    def with_leads(self, order: tuple[str, ...], remark: str) -> Recording:
+        """The same recording with its leads in another order; `remark` says why."""
+        rows = [self.leads.index(lead) for lead in order]
+        return replace(self, signal=self.signal[rows], leads=order, remarks=(*self.remarks, remark))

@@ -1,0 +1,144 @@
+"""WFDB records (.hea, .dat, .atr), read with the wfdb package, made to say what is wrong."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecglens.errors import EcglensError
+from ecglens.recordings.recording import Annotations, Recording
+
+# What wfdb raises on files that are damaged; everything else is a fault of ours and may surface
+_DAMAGE = (ValueError, IndexError, KeyError, TypeError, OSError, AttributeError, AssertionError, LookupError)
+
+
+def read_wfdb(folder: Path, record: str, *, database: str = "", patient: str | None = None) -> Recording:
+    """Read one WFDB record with its `.atr` annotations.
+
+    Signals come as float32 (lead, time) in mV, checked against the checksums in the header. A date that wfdb
+    rejects is dropped with a remark. Raises EcglensError when a file is missing, truncated or does not match.
+    """
+    for ending in ("hea", "atr"):
+        if not (folder / f"{record}.{ending}").is_file():
+            raise EcglensError(f"{record}.{ending} is missing in {folder}")
+    header, remarks = _read_signals(folder, record)
+    _check_checksums(header, record)
+    signal = np.ascontiguousarray(header.dac(return_res=32).T)
+    signal *= np.array([_to_millivolt(unit, record) for unit in header.units], np.float32)[:, None]
+    age, sex, diagnoses = _clinical_comments(header.comments)
+    return Recording(
+        database=database,
+        record=record,
+        patient=patient or record,
+        signal=signal,
+        fs=float(header.fs),
+        leads=tuple(header.sig_name),
+        annotations=_read_annotations(folder, record, signal.shape[1]),
+        age=age,
+        sex=sex,
+        diagnoses=diagnoses,
+        remarks=remarks,
+    )
+
+
+def _read_signals(folder: Path, record: str) -> tuple[Any, tuple[str, ...]]:
+    """The record with digital samples, and what had to be mended for it."""
+    import wfdb
+
+    try:
+        wfdb.rdheader(str(folder / record))
+    except _DAMAGE as error:
+        with tempfile.TemporaryDirectory() as scratch:
+            _write_plain_header(folder, record, Path(scratch), error)
+            return _read_digital(Path(scratch), record), (
+                "date or time on the header's first line was not valid and is ignored",
+            )
+    return _read_digital(folder, record), ()
+
+
+def _read_digital(folder: Path, record: str) -> Any:
+    import wfdb
+
+    try:
+        header = wfdb.rdrecord(str(folder / record), physical=False)
+    except FileNotFoundError as error:
+        raise EcglensError(
+            f"{Path(str(error.filename)).name} is missing: the header of record {record} names it"
+        ) from None
+    except _DAMAGE as error:
+        raise EcglensError(
+            f"{record}.dat cannot be read ({_one_line(error)}): truncated or damaged; fetch it again"
+        ) from None
+    if header.n_sig == 0 or header.d_signal is None:
+        raise EcglensError(f"record {record} has no signals; expected at least one lead")
+    return header
+
+
+def _write_plain_header(folder: Path, record: str, scratch: Path, error: Exception) -> None:
+    """The header again without what follows the four numbers of line 1, beside links to the signals."""
+    lines = (folder / f"{record}.hea").read_text(encoding="latin-1").splitlines()
+    at = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), None)
+    fields = lines[at].split() if at is not None else []
+    if at is None or len(fields) < 4 or not re.fullmatch(r"\d+(\.\d+)?(/\S+)?", fields[2]):
+        raise EcglensError(
+            f"{record}.hea is not a WFDB header ({_one_line(error)}); its first line should read "
+            "'name leads rate samples'"
+        ) from None
+    lines[at] = " ".join(fields[:4])
+    (scratch / f"{record}.hea").write_text("\n".join(lines) + "\n", encoding="latin-1")
+    for name in {line.split()[0] for line in lines[at + 1 :] if line.strip() and not line.startswith("#")}:
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, scratch / name)
+
+
+def _check_checksums(header: Any, record: str) -> None:
+    """Each lead's 16-bit sum must be the one in the header."""
+    for lead, wanted, found in zip(header.sig_name, header.checksum, header.calc_checksum(), strict=True):
+        if wanted is not None and (int(wanted) - int(found)) % 65536:
+            raise EcglensError(
+                f"{record}: checksum of lead {lead} is {int(found) % 65536}, the header says "
+                f"{int(wanted) % 65536}; the file is damaged, fetch it again"
+            )
+
+
+def _read_annotations(folder: Path, record: str, n_samples: int) -> Annotations:
+    import wfdb
+
+    try:
+        marks = wfdb.rdann(str(folder / record), "atr")
+    except _DAMAGE as error:
+        raise EcglensError(
+            f"{record}.atr cannot be read ({_one_line(error)}): damaged; fetch it again"
+        ) from None
+    sample = np.asarray(marks.sample, np.int64)
+    if sample.size and (sample.min() < 0 or sample.max() >= n_samples):
+        raise EcglensError(
+            f"{record}.atr has a mark at sample {sample.max()}, the signal ends at {n_samples}; "
+            "the two files do not belong together"
+        )
+    return Annotations(sample, np.asarray(marks.symbol, np.str_), np.asarray(marks.aux_note, np.str_))
+
+
+def _to_millivolt(unit: str, record: str) -> float:
+    factors = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "v": 1e3}
+    if unit.lower() not in factors:
+        raise EcglensError(f"{record}: signal unit is {unit!r}; expected mV, uV or V")
+    return factors[unit.lower()]
+
+
+def _clinical_comments(comments: list[str]) -> tuple[float | None, str | None, tuple[str, ...]]:
+    """Age and sex from a first comment such as '69 M 1085 1629 x1'; the other comments as they are."""
+    match = re.match(r"\s*(-?\d+)\s+([MF])\b", comments[0]) if comments else None
+    if match is None:
+        return None, None, tuple(comments)
+    age = float(match[1])
+    return (age if age >= 0 else None), match[2], tuple(comments[1:])
+
+
+def _one_line(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:120]
