@@ -164,3 +164,32 @@ def resample_classes(split: NDArray[np.str_], examples: Examples, rule: str, see
     else:
         raise EcglensError(f"unknown resampling {rule!r} (choose from: none, second-largest, at-least-3%)")
     return Draw(rows.astype(np.int64), np.bincount(rows, minlength=len(examples)).astype(np.int64))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What each example is for: split (example,), rows to train on and to validate on, and times drawn in an epoch."""
+
+    split: NDArray[np.str_]
+    rows: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    times: NDArray[np.int64]
+
+
+def plan_training(
+    split: NDArray[np.str_], examples: Examples, *, validation: str, resample: str, seed: int
+) -> Plan:
+    """Validation and class resampling on top of a split.
+
+    validation: a rule of `add_validation`, or "last-tenth": the last tenth of the resampled rows, which are in order of
+    class, so that it holds the last class alone and repeats of training beats (Jones 2020, kept as a warning).
+    """
+    if validation == "last-tenth":
+        drawn = resample_classes(split, examples, resample, seed).rows
+        held = len(drawn) // 10
+        rows, validation_rows = drawn[: len(drawn) - held], drawn[len(drawn) - held :]
+    else:
+        split = add_validation(split, examples, validation, seed)
+        rows = resample_classes(split, examples, resample, seed).rows
+        validation_rows = np.flatnonzero(split == VALIDATION)
+    return Plan(split, rows, validation_rows, np.bincount(rows, minlength=len(examples)))

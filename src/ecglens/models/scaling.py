@@ -1,0 +1,34 @@
+"""From millivolts to what a network was trained on: done once, inside the Classifier, and differentiable."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ecglens.errors import choose
+
+SCALES = {
+    "none": "mV as recorded",
+    "offset": "mV, each lead's own mean taken off: amplitudes stay, electrode offset and slow wander go",
+    "lead": "each lead of each example to mean 0 and standard deviation 1",
+    "joint": "all leads of an example together to [0, 1] by their common minimum and maximum (Jones 2020)",
+}
+
+
+def scale(x: Tensor, name: str) -> Tensor:
+    """Scale signals (example, lead, time) in mV by the rule of that name; constant signals give zeros, not NaN.
+
+    Under "joint" a constant example is left as it is, as in the authors' code.
+    """
+    choose(name, list(SCALES), "scale")
+    if name == "offset":
+        return x - x.mean(dim=2, keepdim=True)
+    if name == "lead":
+        centred = x - x.mean(dim=2, keepdim=True)
+        spread = centred.square().mean(dim=2, keepdim=True).sqrt()
+        return centred / torch.where(spread > 1e-6, spread, 1.0)
+    if name == "joint":
+        low, high = x.amin(dim=(1, 2), keepdim=True), x.amax(dim=(1, 2), keepdim=True)
+        varies = high > low
+        return torch.where(varies, (x - low) / torch.where(varies, high - low, 1.0), x)
+    return x

@@ -1,0 +1,25 @@
+"""The published systems: one file a study. This table is all that `ecglens studies` needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StudyCard:
+    """A study by name: what it is, in which database, and the module that runs it."""
+
+    title: str
+    authors: str
+    databases: tuple[str, ...]
+    module: str
+
+
+STUDIES = {
+    "jones2020": StudyCard(
+        "Improving ECG classification interpretability using saliency maps",
+        "Jones, Deligianni, Dalton; BIBE 2020",
+        ("mitdb",),
+        "ecglens.studies.jones2020",
+    ),
+}

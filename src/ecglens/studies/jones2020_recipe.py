@@ -1,0 +1,160 @@
+"""The two recipes of jones2020: as the authors did it, and corrected. What differs is what the paper got wrong."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from ecglens.errors import EcglensError, choose, did_you_mean
+from ecglens.examples.beats import BeatOptions
+from ecglens.training.fit import TrainOptions
+
+MODEL_NAMES = {"cnn": "jones-cnn", "lstm": "jones-lstm", "resnet": "resnet", "resnet-rr": "resnet-rr"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every choice of a run, by name; `--set NAME=VALUE` changes one.
+
+    See `BeatOptions` for extent to join_leads, `TrainOptions` for loss to rr_drop. swap_leads puts record 114's leads in the
+    order of the others; scale is a key of `ecglens.models.scaling.SCALES`; resample and validation are rules of
+    `ecglens.examples.splits`; average_over: macro averages over classes "present" in the test set or "all"; map_of:
+    "class-logit" (gradient of a class's logit at the model's input) or "mean-activation" (class-free gradient of the last
+    convolution's mean on raw integers, min-max over the vector); explain_at_most: beats per class that get a map.
+    """
+
+    extent: str = "fixed"
+    neighbours: str = "beats"
+    padding: str = "centre"
+    length: int = 430
+    merge_case: bool = False
+    join_leads: bool = False
+    swap_leads: bool = True
+    scale: str = "offset"
+    resample: str = "at-least-3%"
+    validation: str = "stratified"
+    average_over: str = "present"
+    map_of: str = "class-logit"
+    explain_at_most: int = 100_000
+    loss: str = "cross-entropy"
+    optimiser: str = "adamw"
+    rate: float = 3e-3
+    weight_decay: float = 1e-2
+    schedule: str = "one-cycle"
+    epochs: int = 3
+    batch: int = 128
+    patience: int = 0
+    keep: str = "last"
+    bf16: bool = True
+    gain_jitter: float = 0.1
+    rr_drop: float = 0.0
+
+    @property
+    def beats(self) -> BeatOptions:
+        """The part that says how beats are cut."""
+        return BeatOptions(**{field.name: getattr(self, field.name) for field in fields(BeatOptions)})
+
+    @property
+    def training(self) -> TrainOptions:
+        """The part that says how the network is trained."""
+        return TrainOptions(**{field.name: getattr(self, field.name) for field in fields(TrainOptions)})
+
+
+_AS_PUBLISHED = Recipe(
+    extent="halfway",
+    neighbours="annotations",
+    padding="end",
+    merge_case=True,
+    join_leads=True,
+    swap_leads=False,
+    scale="joint",
+    resample="second-largest",
+    validation="last-tenth",
+    average_over="all",
+    map_of="mean-activation",
+    optimiser="adam",
+    rate=1e-3,
+    weight_decay=0.0,
+    schedule="plateau",
+    bf16=False,
+    gain_jitter=0.0,
+)
+
+# What the report says about each choice on which the recipes differ
+REASONS = {
+    "extent": "half-way beats end where the next beat comes: their length tells the heart rate, and 2 % are too long and lost",
+    "neighbours": "rhythm and noise marks counted as neighbours, so some beats are cut short by a comment",
+    "padding": "zeros at the end put R at a different place in every beat, and the network can read the beat's length off them",
+    "merge_case": "'a' fell into 'A' and 'e' into 'E', as folder names did not tell upper from lower case",
+    "join_leads": "leads one behind the other share a scale, and a convolution runs across the seam",
+    "swap_leads": "record 114 has its leads the other way round",
+    "scale": "one minimum and maximum for both leads and the padding: one lead's artefact rescales the other",
+    "resample": "the normal class was cut to a tenth; rare classes were repeated up to a thousand times",
+    "validation": "the last tenth of the resampled rows, in order of class, is class V alone and repeats of training beats",
+    "average_over": "classes that do not occur in the test set counted as 0",
+    "map_of": "the gradient of the mean of a layer: no class enters it, and the input was not the scaled one it was trained on",
+}
+
+
+def recipe_for(name: str, model: str, split: str, *, quick: bool) -> Recipe:
+    """The recipe `name` for a model ("cnn", "lstm", "resnet", "resnet-rr") and a split; `quick` cuts training short."""
+    choose(name, ["as-published", "corrected"], "recipe")
+    choose(model, list(MODEL_NAMES), "model")
+    if name == "as-published":
+        recipe = _as_published(model, by_beat=split == "holdout")
+    else:
+        recipe = _corrected(model, by_beat=split == "holdout")
+    if quick:
+        recipe = replace(recipe, epochs={"cnn": 1, "lstm": 3}.get(model, 4), explain_at_most=300)
+    return recipe
+
+
+def _as_published(model: str, *, by_beat: bool) -> Recipe:
+    if model == "lstm":
+        return replace(
+            _AS_PUBLISHED, loss="focal", optimiser="nadam", schedule="none", epochs=40 if by_beat else 20
+        )
+    return replace(_AS_PUBLISHED, epochs=30 if by_beat else 15)
+
+
+def _corrected(model: str, *, by_beat: bool) -> Recipe:
+    recipe = Recipe(validation="stratified" if by_beat else "patients")
+    if model == "lstm":
+        return replace(recipe, epochs=15, bf16=False)
+    if model == "cnn":
+        return replace(recipe, epochs=4, rate=1e-3)
+    return recipe
+
+
+def with_settings(recipe: Recipe, settings: list[str]) -> Recipe:
+    """The recipe with `NAME=VALUE` settings applied; raises EcglensError that names what is not understood."""
+    known = {field.name: getattr(recipe, field.name) for field in fields(Recipe)}
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise EcglensError(f"--set {setting!r}: expected NAME=VALUE, such as merge_case=true")
+        if name not in known:
+            hint = did_you_mean(name, list(known))
+            raise EcglensError(f"--set {name}: there is no such option{hint} (known: {', '.join(known)})")
+        changes[name] = _parsed(name, text, type(known[name]))
+    changed = replace(recipe, **changes)
+    _ = changed.beats, changed.training  # both check their own words
+    return changed
+
+
+def _parsed(name: str, text: str, kind: type) -> Any:
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise EcglensError(f"--set {name}={text}: expected true or false")
+        return text.lower() == "true"
+    try:
+        return kind(text)
+    except ValueError:
+        raise EcglensError(f"--set {name}={text}: expected a number ({kind.__name__})") from None
+
+
+def differences(recipe: Recipe, other: Recipe) -> dict[str, tuple[Any, Any]]:
+    """The options on which two recipes differ: name to (value, other value)."""
+    left, right = asdict(recipe), asdict(other)
+    return {name: (left[name], right[name]) for name in left if left[name] != right[name]}

@@ -1,0 +1,78 @@
+"""The state of an unfinished training, as safetensors and JSON: nothing in it can run code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ecglens.errors import EcglensError
+from ecglens.files import written_whole
+
+FILE = "checkpoint.safetensors"
+
+
+def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Write nested dicts and lists of tensors, numbers and strings to one file, whole or not at all."""
+    from safetensors.torch import save_file
+
+    tensors: dict[str, Tensor] = {}
+    plain = _take_tensors(state, "", tensors)
+    with written_whole(folder / FILE) as beside:
+        save_file(tensors, beside, metadata={"state": json.dumps(plain)})
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """What `save_checkpoint` wrote, or None where there is none. Raises EcglensError for a damaged file."""
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            plain = json.loads(file.metadata()["state"])
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        raise EcglensError(f"{path} is damaged ({type(error).__name__}); delete it to train from the start") from None
+    return _put_tensors(plain, tensors)
+
+
+def drop_checkpoint(folder: Path) -> None:
+    """Remove the checkpoint of a finished training."""
+    (folder / FILE).unlink(missing_ok=True)
+
+
+def _take_tensors(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        tensors[path] = value.detach().contiguous().clone()
+        return {"tensor": path}
+    if isinstance(value, dict):
+        # keys can be numbers (optimiser state), which JSON objects cannot
+        return {"dict": [[key, _take_tensors(item, f"{path}/{key}", tensors)] for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        items = [_take_tensors(item, f"{path}/{i}", tensors) for i, item in enumerate(value)]
+        return {"tuple" if isinstance(value, tuple) else "list": items}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{path}: {type(value).__name__} has no place in a checkpoint")
+
+
+def _put_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {key: _put_tensors(item, tensors) for key, item in content}
+    items = [_put_tensors(item, tensors) for item in content]
+    return tuple(items) if kind == "tuple" else items
+
+
+def copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A copy of a module's state that further training does not touch."""
+    return {name: torch.clone(value).detach() for name, value in state.items()}
