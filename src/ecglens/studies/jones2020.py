@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ecglens.errors import EcglensError, choose
+from ecglens.attribution.attributions import Attributions, attribute, read_attributions
+from ecglens.errors import choose
 from ecglens.examples.beats import BeatFacts, cut_beats
 from ecglens.examples.examples import Examples
 from ecglens.examples.label_maps import label_map
-from ecglens.examples.splits import SPLITS, Plan, make_split, plan_training, shared_patients
+from ecglens.examples.splits import SPLITS, TEST, UNUSED, Plan, make_split, plan_training, shared_patients
 from ecglens.files import sha256, write_json, write_table
 from ecglens.models import Classifier, create, load
 from ecglens.progress import say
@@ -23,7 +24,9 @@ from ecglens.recordings.databases import Skipped, database, read_records
 from ecglens.recordings.places import find_database, records_present
 from ecglens.runs import COMPLETE, STOPPED, Run, start_run
 from ecglens.studies.jones2020_recipe import MODEL_NAMES, Recipe, recipe_for, with_settings
+from ecglens.studies.jones2020_tables import analyse
 from ecglens.training.fit import fit
+from ecglens.training.metrics import always, score
 
 STAGES = ("examples", "training", "attribution", "analysis")
 
@@ -82,7 +85,17 @@ def run(question: Question, data: Path | None, out: Path, *, stop_after: str | N
     classifier = train(question, material, this)
     if stop_after == "training":
         return _stop(this)
+    answers = predict(question, classifier, material, this)
+    maps = explain(question, classifier, material, answers, this)
+    if stop_after == "attribution":
+        return _stop(this)
+    analyse(question, classifier, material, answers, maps, this, folder, database("mitdb"))
+    if stop_after == "analysis":
+        return _stop(this)
+    from ecglens.studies.jones2020_report import write_report
+
     this.note(status=COMPLETE, seconds=time.monotonic() - started)
+    write_report(this)
     return this
 
 
@@ -109,6 +122,7 @@ def prepare(question: Question, folder: Path, this: Run) -> Material:
     plan = plan_training(
         split, examples, validation=recipe.validation, resample=recipe.resample, seed=question.seed
     )
+    plan = _at_most(plan, recipe.rows_at_most, question.seed)
     _write_examples(examples, plan, this)
     this.note(
         data={
@@ -126,12 +140,25 @@ def prepare(question: Question, folder: Path, this: Run) -> Material:
     return Material(examples, plan, facts, skipped)
 
 
+def _at_most(plan: Plan, limit: int, seed: int) -> Plan:
+    """The plan with at most `limit` random training rows and half as many validation rows; 0 is no limit."""
+    if not limit or len(plan.rows) <= limit:
+        return plan
+    rng = np.random.default_rng([seed, 6])
+    rows = rng.choice(plan.rows, limit, replace=False)
+    validation = rng.permutation(plan.validation)[: limit // 2]
+    return replace(plan, rows=rows, validation=validation, times=np.bincount(rows, minlength=len(plan.times)))
+
+
 def _write_examples(examples: Examples, plan: Plan, this: Run) -> None:
     table = examples.table[["id", "record", "patient", "r_sample"]].copy()
     table["label"] = np.array(examples.classes)[examples.labels]
     table["split"], table["times_drawn"] = plan.split, plan.times
     write_table(this.path / "examples.csv", table)
     write_table(this.tables / "examples.csv", examples.counts())
+    table["n"] = 1
+    counted = table.groupby(["label", "split"])[["n", "times_drawn"]].sum().reset_index()
+    write_table(this.tables / "splits.csv", counted.set_axis(["class", "split", "n", "drawn"], axis=1))
 
 
 def train(question: Question, material: Material, this: Run) -> Classifier:
@@ -154,14 +181,108 @@ def train(question: Question, material: Material, this: Run) -> Classifier:
     fitted = fit(
         classifier, examples, material.plan.rows, material.plan.validation, recipe.training, question.seed, this.path
     )
-    write_table(this.tables / "training.csv", pd.DataFrame(fitted.history))
+    write_table(this.tables / "training.csv", pd.DataFrame(fitted.history).drop(columns="seconds"))
     this.note(
         training={
             "seconds": fitted.seconds,
             "rows": len(material.plan.rows),
             "epochs": len(fitted.history),
             "stopped_early": fitted.stopped_early,
+            "threads": torch.get_num_threads(),
         }
     )
     classifier.save(this.path)
     return classifier
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the model says. rows: the examples asked, sorted; explained: of these, the ones that get a map;
+    logits (row, class)."""
+
+    rows: NDArray[np.int64]
+    explained: NDArray[np.bool_]
+    logits: NDArray[np.float32]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """Class index of each row."""
+        return self.logits.argmax(1).astype(np.int64)
+
+
+def predict(question: Question, classifier: Classifier, material: Material, this: Run) -> Answers:
+    """Ask the model about every test beat and every beat that gets a map; writes predictions.csv and the scores."""
+    examples, split = material.examples, material.plan.split
+    test = np.flatnonzero(split == TEST)
+    chosen = _to_explain(examples, split, question.recipe.explain_at_most, question.seed)
+    rows = np.union1d(test, chosen)
+    answers = Answers(rows, np.isin(rows, chosen), classifier.logits(examples.take(rows)))
+    tested = split[rows] == TEST
+    probabilities = classifier.probabilities(answers.logits[tested])
+    classes = np.array(examples.classes)
+    table = examples.table.iloc[rows[tested]][["id", "record", "patient"]].reset_index(drop=True)
+    table["label"], table["predicted"] = classes[examples.labels[rows[tested]]], classes[probabilities.argmax(1)]
+    for index, name in enumerate(classes):
+        table[f"p_{name}"] = probabilities[:, index]
+    write_table(this.path / "predictions.csv", table)
+    write_scores(question, examples.take(rows[tested]), probabilities, this)
+    return answers
+
+
+def _to_explain(examples: Examples, split: NDArray[np.str_], at_most: int, seed: int) -> NDArray[np.int64]:
+    """Up to `at_most` random beats of each class, training and test beats alike."""
+    rng = np.random.default_rng([seed, 4])
+    parts = []
+    for label in range(len(examples.classes)):
+        members = np.flatnonzero((examples.labels == label) & (split != UNUSED))
+        parts.append(rng.permutation(members)[:at_most])
+    return np.sort(np.concatenate(parts))
+
+
+def write_scores(question: Question, test: Examples, probabilities: NDArray[np.float32], this: Run) -> None:
+    """metrics.json and the tables of scores, also without the patients that training has seen."""
+    scores = score(
+        test.labels, probabilities, test.column("patient"), test.classes,
+        average_over=question.recipe.average_over, seed=question.seed,
+    )  # fmt: skip
+    metrics: dict[str, Any] = {"study": "jones2020", "recipe": question.recipe_name, "model": question.model}
+    metrics |= {"split": question.split, "classes": list(test.classes), "data.kind": this.about["data"]["kind"]}
+    metrics |= {f"train.{key}": this.about["training"][key] for key in ("seconds", "rows", "epochs")}
+    metrics |= {f"test.{key}": value for key, value in scores.flat.items()}
+    for row in scores.per_class.to_dict("records"):
+        name = row.pop("class")
+        metrics |= {f"test.per_class.{name}.{key}": value for key, value in row.items()}
+    usual = test.classes.index("N")
+    metrics |= {f"test.always_normal.{key}": value for key, value in always(test.labels, usual, len(test.classes)).items()}
+    shared = this.about["shared_patients"]
+    metrics["test.shared_patients"] = shared
+    alone = ~np.isin(test.column("patient"), shared)
+    if shared and alone.any():
+        rest = score(
+            test.labels[alone], probabilities[alone], test.column("patient")[alone], test.classes, seed=question.seed
+        )
+        metrics |= {f"test_unseen_patients.{key}": value for key, value in rest.flat.items()}
+        write_table(this.tables / "per_class_unseen_patients.csv", rest.per_class)
+    write_json(this.path / "metrics.json", metrics)
+    write_table(this.tables / "per_class.csv", scores.per_class)
+    write_table(this.tables / "per_patient.csv", scores.per_patient)
+    confusion = pd.DataFrame(scores.confusion, columns=list(test.classes))
+    confusion.insert(0, "true", test.classes)
+    write_table(this.tables / "confusion.csv", confusion)
+
+
+def explain(
+    question: Question, classifier: Classifier, material: Material, answers: Answers, this: Run
+) -> Attributions:
+    """A map of every chosen beat, for the class that the model gave it; written to attributions/."""
+    method = map_method(question.recipe, classifier)
+    rows, target = answers.rows[answers.explained], answers.predicted[answers.explained]
+    folder = this.path / "attributions"
+    if this.has(f"attributions/{method}.npy", f"attributions/{method}.json"):
+        return read_attributions(folder, method)
+    return attribute(classifier, material.examples, rows, target, method, folder)
+
+
+def map_method(recipe: Recipe, classifier: Classifier) -> str:
+    """The recipe's map; the paper gives none for the LSTM, which gets the class-logit gradient."""
+    return recipe.map_of if classifier.cam_layer is not None else "class-logit"

@@ -20,7 +20,8 @@ class Recipe:
     order of the others; scale is a key of `ecglens.models.scaling.SCALES`; resample and validation are rules of
     `ecglens.examples.splits`; average_over: macro averages over classes "present" in the test set or "all"; map_of:
     "class-logit" (gradient of a class's logit at the model's input) or "mean-activation" (class-free gradient of the last
-    convolution's mean on raw integers, min-max over the vector); explain_at_most: beats per class that get a map.
+    convolution's mean on raw integers, min-max over the vector); explain_at_most: beats per class that get a map;
+    rows_at_most: training rows in an epoch, 0 for all.
     """
 
     extent: str = "fixed"
@@ -36,6 +37,7 @@ class Recipe:
     average_over: str = "present"
     map_of: str = "class-logit"
     explain_at_most: int = 100_000
+    rows_at_most: int = 0
     loss: str = "cross-entropy"
     optimiser: str = "adamw"
     rate: float = 3e-3
@@ -80,6 +82,9 @@ _AS_PUBLISHED = Recipe(
     gain_jitter=0.0,
 )
 
+# --quick: training rows in an epoch, epochs, maps per class; for two cores and a minute in all
+_QUICK = {"cnn": (2_000, 1, 60), "lstm": (6_000, 2, 150)}
+
 # What the report says about each choice on which the recipes differ
 REASONS = {
     "extent": "half-way beats end where the next beat comes: their length tells the heart rate, and 2 % are too long and lost",
@@ -105,7 +110,8 @@ def recipe_for(name: str, model: str, split: str, *, quick: bool) -> Recipe:
     else:
         recipe = _corrected(model, by_beat=split == "holdout")
     if quick:
-        recipe = replace(recipe, epochs={"cnn": 1, "lstm": 3}.get(model, 4), explain_at_most=300)
+        rows, epochs, maps = _QUICK.get(model, (14_000, 2, 300))
+        recipe = replace(recipe, rows_at_most=rows, epochs=epochs, explain_at_most=maps, bf16=model != "lstm")
     return recipe
 
 

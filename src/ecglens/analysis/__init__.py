@@ -1,0 +1,1 @@
+"""Where a model looks, class by class, and whether the maps can be believed."""

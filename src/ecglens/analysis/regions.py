@@ -1,0 +1,113 @@
+"""Regions of examples as plain data: segments, waves, windows; and what a map holds in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecglens.errors import EcglensError
+from ecglens.examples.examples import LeadPlace
+
+_CHUNK = 1024  # examples whose running sums stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Named stretches of time, for every example its own.
+
+    names: one per region; lead: the lead's name of each; row: int (region,), row of the arrays; start, stop: int (example,
+    region) in samples, start == stop where an example has no such region.
+    """
+
+    names: tuple[str, ...]
+    lead: tuple[str, ...]
+    row: NDArray[np.int64]
+    start: NDArray[np.int64]
+    stop: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        n = len(self.names)
+        if not (len(self.lead) == len(self.row) == n and self.start.shape == self.stop.shape == (len(self.start), n)):
+            raise EcglensError(
+                f"{n} region names, {len(self.lead)} leads, {len(self.row)} rows, starts {self.start.shape}, stops "
+                f"{self.stop.shape}; expected one of each per region"
+            )
+        if np.any(self.start > self.stop) or np.any(self.start < 0):
+            raise EcglensError("a region ends before it starts, or starts before sample 0")
+
+
+def segments_around_r(
+    r_index: NDArray[np.int64], places: tuple[LeadPlace, ...], fs: float, seconds: float = 0.1
+) -> Regions:
+    """Segments of `seconds`, counted outward from R in each lead (Jones 2020, section III.E).
+
+    r_index (example,): R in samples of a lead. Segment -1 ends at R, +1 begins there; the outermost is cut at the lead's
+    edge. In a lead of 430 samples at 360 Hz: 12 per side where R varies, 6 where it always lies in the middle.
+    """
+    width = int(seconds * fs)
+    if width < 1:
+        raise EcglensError(f"segments of {seconds} s are shorter than a sample at {fs:g} Hz")
+    names, leads, rows, starts, stops = [], [], [], [], []
+    for place in places:
+        same_place = r_index.min(initial=place.length) == r_index.max(initial=0)
+        far = max(int(r_index[0]), place.length - int(r_index[0])) if same_place and len(r_index) else place.length
+        per_side = -(-far // width)
+        edges = np.clip(r_index[:, None] + np.arange(-per_side, per_side + 1) * width, 0, place.length) + place.offset
+        starts.append(edges[:, :-1])
+        stops.append(edges[:, 1:])
+        numbers = (*range(-per_side, 0), *range(1, per_side + 1))
+        names += [f"{number:+d}" for number in numbers]
+        leads += [place.name] * len(numbers)
+        rows += [place.row] * len(numbers)
+    return Regions(
+        tuple(names), tuple(leads), np.array(rows, np.int64), np.concatenate(starts, axis=1), np.concatenate(stops, axis=1)
+    )
+
+
+def region_means(maps: NDArray[np.float32], regions: Regions, *, magnitude: bool = False) -> NDArray[np.float32]:
+    """Mean of each map in each region, float32 (example, region); NaN where the region is empty.
+
+    maps (example, lead, time); magnitude: of absolute values. All examples at once, by running sums.
+    """
+    n_examples, n_rows, length = maps.shape
+    if n_examples != len(regions.start):
+        raise EcglensError(f"{n_examples} maps and regions for {len(regions.start)} examples; expected the same number")
+    if regions.stop.max(initial=0) > length or regions.row.max(initial=0) >= n_rows:
+        raise EcglensError(f"a region lies outside maps of {n_rows} leads and {length} samples")
+    out = np.empty(regions.start.shape, np.float32)
+    running = np.zeros((min(_CHUNK, n_examples), n_rows, length + 1), np.float64)
+    row_offset = regions.row * (length + 1)
+    for first in range(0, n_examples, _CHUNK):
+        part = maps[first : first + _CHUNK]
+        sums = running[: len(part)]
+        np.cumsum(np.abs(part) if magnitude else part, axis=2, dtype=np.float64, out=sums[:, :, 1:])
+        flat = sums.reshape(-1)
+        base = (np.arange(len(part)) * n_rows * (length + 1))[:, None] + row_offset
+        start, stop = regions.start[first : first + _CHUNK], regions.stop[first : first + _CHUNK]
+        size = stop - start
+        total = flat.take(base + stop) - flat.take(base + start)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            out[first : first + _CHUNK] = np.where(size > 0, total / size, np.nan)
+    return out
+
+
+def padding_share(
+    maps: NDArray[np.float32],
+    valid_start: NDArray[np.int64],
+    valid_stop: NDArray[np.int64],
+    places: tuple[LeadPlace, ...],
+) -> NDArray[np.float64]:
+    """Share of each map's absolute mass that lies on padding, float64 (example,); 0 for an empty map."""
+    total = np.zeros(len(maps))
+    inside = np.zeros(len(maps))
+    for place in places:
+        time = np.arange(place.length)
+        valid = (time >= valid_start[:, None]) & (time < valid_stop[:, None])
+        for first in range(0, len(maps), _CHUNK):
+            rows = slice(first, first + _CHUNK)
+            size = np.abs(maps[rows, place.row, place.offset : place.offset + place.length])
+            total[rows] += size.sum(1, dtype=np.float64)
+            inside[rows] += (size * valid[rows]).sum(1, dtype=np.float64)
+    return np.divide(total - inside, total, out=np.zeros(len(maps)), where=total > 0)

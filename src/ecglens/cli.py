@@ -1,0 +1,176 @@
+"""The command line: thin. torch and pandas are imported where a command needs them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ecglens import __version__
+from ecglens.errors import EcglensError
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="ecglens")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
+    """See what an ECG classifier really looks at, and whether the explanation can be believed.
+
+    Research use only.
+    """
+    context.obj = {"debug": debug}
+
+
+@cli.command()
+def studies() -> None:
+    """List the published systems that can be run."""
+    from ecglens.studies import STUDIES
+
+    for name, card in STUDIES.items():
+        click.echo(f"{name:18} {card.title}\n{'':18} {card.authors}; data: {', '.join(card.databases)}")
+
+
+@cli.group()
+def data() -> None:
+    """Public ECG databases: list, fetch, verify."""
+
+
+@data.command("list")
+def data_list() -> None:
+    """List the databases, their size, licence and address."""
+    from ecglens.recordings.databases import DATABASES
+
+    for which in DATABASES.values():
+        click.echo(
+            f"{which.name:8} {which.title} {which.version}: {len(which.records)} records, {which.n_leads} leads, "
+            f"{which.fs:g} Hz, {which.megabytes:g} MB\n{'':8} {which.licence}; {which.address}\n{'':8} {which.citation}"
+        )
+        for fact in which.lead_facts:
+            click.echo(f"{'':8} - {fact}")
+
+
+@data.command("fetch")
+@click.argument("name")
+@click.option("--data", "folder", type=_FOLDER, help="Put it into DIR/NAME.  [default: the user's cache]")
+@click.option("--from", "address", help="Address of a mirror.  [default: PhysioNet]")
+def data_fetch(name: str, folder: Path | None, address: str | None) -> None:
+    """Download a database, file by file; files already right are skipped, each is checked by SHA-256."""
+    from ecglens.recordings.databases import database
+    from ecglens.recordings.places import cache_folder, fetch
+
+    which = database(name)
+    target = folder or cache_folder()
+    fetched = fetch(which, target, address)
+    click.echo(f"{target / name}: {len(fetched)} files fetched, {len(which.checksums) - len(fetched)} were right already")
+
+
+@data.command("verify")
+@click.argument("name")
+@click.option("--data", "folder", type=_FOLDER, help="Folder that holds NAME/.  [default: $ECGLENS_DATA, then the cache]")
+def data_verify(name: str, folder: Path | None) -> None:
+    """Compare every file with the publisher's SHA-256 list; exit code 2 if one is bad."""
+    import os
+
+    from ecglens.recordings.databases import database
+    from ecglens.recordings.places import cache_folder, verify
+
+    which = database(name)
+    root = folder or (Path(os.environ["ECGLENS_DATA"]) if os.environ.get("ECGLENS_DATA") else cache_folder())
+    if not (root / name).is_dir():
+        raise EcglensError(f"{root} holds no folder {name}/; name the folder that holds it by --data DIR")
+    checks = verify(which, root / name)
+    bad = [check for check in checks if check.state != "ok"]
+    for check in bad:
+        click.echo(f"{check.name}: {check.state}")
+    click.echo(f"{root / name}: {len(checks) - len(bad)} of {len(checks)} files are right")
+    if bad:
+        raise EcglensError(f"{len(bad)} files are bad; 'ecglens data fetch {name} --data {root}' puts them right")
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--recipe", default="corrected", show_default=True, help="as-published or corrected.")
+@click.option("--model", help="cnn, lstm, resnet or resnet-rr.  [default: cnn as published, else resnet]")
+@click.option(
+    "--split", default="holdout", show_default=True, help="holdout, patients, leave-patients-out or ds1-ds2."
+)
+@click.option("--classes", default="jones", show_default=True, help="jones (eight classes) or aami.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Change one option of the recipe; repeatable.")
+@click.option("--quick", is_flag=True, help="Ten records, short training: a look in about a minute.")
+@click.option("--stop-after", help="examples, training, attribution or analysis; the same command goes on from there.")
+@click.option("--data", "folder", type=_FOLDER, help="Folder that holds mitdb/.  [default: $ECGLENS_DATA, cache, PhysioNet]")
+@click.option("--out", type=_FOLDER, required=True, help="The run folder to write.")
+@click.option("--overwrite", is_flag=True, help="Replace a run that is in the run folder.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+def run(study: str, out: Path, **options: Any) -> None:
+    """Run a published system, from files to the report.
+
+    STUDY is a name that 'ecglens studies' lists. A run that was interrupted goes on where it stopped.
+    """
+    from importlib import import_module
+
+    from ecglens.errors import choose
+    from ecglens.studies import STUDIES
+
+    choose(study, sorted(STUDIES), "study")
+    if options["stop_after"] is not None:
+        choose(options["stop_after"], ["examples", "training", "attribution", "analysis"], "stage")
+    module = import_module(STUDIES[study].module)
+    question = module.ask(
+        options["recipe"], options["model"], options["split"], options["classes"], list(options["settings"]),
+        quick=options["quick"], seed=options["seed"],
+    )  # fmt: skip
+    done = module.run(
+        question, options["folder"], out, stop_after=options["stop_after"], overwrite=options["overwrite"]
+    )
+    click.echo(str(done.path / "report.html") if options["stop_after"] is None else str(done.path))
+
+
+@cli.command()
+@click.argument("folder", type=_FOLDER, metavar="RUN")
+@click.option("--beside", type=_FOLDER, help="A second run to put beside it.")
+def report(folder: Path, beside: Path | None) -> None:
+    """Draw the report of a run again, from its tables."""
+    from ecglens.runs import open_run
+
+    run, other = open_run(folder), open_run(beside) if beside else None
+    from ecglens.studies.jones2020_report import write_report
+
+    click.echo(str(write_report(run, other)))
+
+
+def main() -> None:
+    """Run the command line; mistakes of the user end with one line and exit code 2, ours with exit code 1."""
+    debug = "--debug" in sys.argv
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        _end("stopped; run the same command again to go on", 130)
+    except EcglensError as error:
+        if debug:
+            raise
+        _end(str(error), 2)
+    except OSError as error:
+        if debug:
+            raise
+        _end(f"{error.strerror or error}: {error.filename or 'a file'} (is the disk full, or the folder closed?)", 2)
+    except Exception as error:
+        if debug:
+            raise
+        reason = " ".join(str(error).split())[:300]
+        _end(f"internal error, please report it: {type(error).__name__}: {reason} (--debug shows where)", 1)
+
+
+def _end(message: str, code: int) -> None:
+    click.echo(f"ecglens: {message}", err=True)
+    sys.exit(code)

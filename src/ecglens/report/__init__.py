@@ -1,0 +1,1 @@
+"""What a person reads: ECG paper, figures from tables, one HTML file."""

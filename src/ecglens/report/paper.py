@@ -1,0 +1,100 @@
+"""ECG paper at 25 mm/s and 10 mm/mV, with traces that no colour hides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MM = 1 / 25.4  # inch
+MM_PER_SECOND, MM_PER_MV = 25.0, 10.0
+_FINE, _BOLD = "#f4d9d5", "#e3a59c"
+INK = "#1b1b1b"
+SEQUENTIAL, DIVERGING = "YlGnBu", "PuOr"  # both safe for the colour-blind
+
+
+def new_figure(width_mm: float, height_mm: float) -> Figure:
+    """An empty figure of that size that belongs to no window."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width_mm * MM, height_mm * MM))
+
+
+def place(figure: Figure, left_mm: float, bottom_mm: float, width_mm: float, height_mm: float) -> Axes:
+    """Axes at a place of the figure given in millimetres."""
+    width, height = figure.get_size_inches() / MM
+    return figure.add_axes(
+        (left_mm / width, bottom_mm / height, width_mm / width, height_mm / height)
+    )
+
+
+def paper_size(seconds: float, millivolts: float, zoom: float) -> tuple[float, float]:
+    """Width and height in mm of that much ECG paper, enlarged `zoom` times."""
+    return seconds * MM_PER_SECOND * zoom, millivolts * MM_PER_MV * zoom
+
+
+def draw_paper(axes: Axes, seconds: tuple[float, float], millivolts: tuple[float, float]) -> None:
+    """Fine lines each mm (0.04 s, 0.1 mV), bold ones each 5 mm (0.2 s, 0.5 mV), ticks at bold lines."""
+    from matplotlib.ticker import FuncFormatter, MultipleLocator
+
+    axes.set_xlim(*seconds)
+    axes.set_ylim(*millivolts)
+    axes.xaxis.set_major_locator(MultipleLocator(0.2))
+    axes.xaxis.set_minor_locator(MultipleLocator(0.04))
+    axes.yaxis.set_major_locator(MultipleLocator(0.5))
+    axes.yaxis.set_minor_locator(MultipleLocator(0.1))
+    axes.grid(which="minor", color=_FINE, linewidth=0.4, zorder=0)
+    axes.grid(which="major", color=_BOLD, linewidth=0.6, zorder=0.1)
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", length=0, labelsize=7)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.1f}"))
+    for spine in axes.spines.values():
+        spine.set_color(_BOLD)
+
+
+def millivolt_range(mv: NDArray[np.floating]) -> tuple[float, float]:
+    """The range of a trace, out to the next half millivolt, at least 1 mV."""
+    low, high = float(np.nanmin(mv)), float(np.nanmax(mv))
+    bottom, top = np.floor(low * 2 - 0.2) / 2, np.ceil(high * 2 + 0.2) / 2
+    return float(bottom), float(max(top, bottom + 1.0))
+
+
+def draw_trace(axes: Axes, time_s: NDArray[np.floating], mv: NDArray[np.floating], **style: object) -> None:
+    """A thin dark trace, above everything else."""
+    axes.plot(time_s, mv, **({"color": INK, "linewidth": 0.9, "zorder": 5} | style))  # type: ignore[arg-type]
+
+
+def draw_map(
+    axes: Axes,
+    strip: Axes,
+    time_s: NDArray[np.floating],
+    values: NDArray[np.floating],
+    *,
+    limit: float,
+    signed: bool,
+) -> object:
+    """The map as pale columns behind the trace and, in full colour, as a strip below; returns what a colour bar needs.
+
+    limit: the value of full colour; signed: diverging colours around 0, else sequential from 0.
+    """
+    norm_low = -limit if signed else 0.0
+    cmap = DIVERGING if signed else SEQUENTIAL
+    half = (time_s[1] - time_s[0]) / 2 if len(time_s) > 1 else 0.5
+    extent = (time_s[0] - half, time_s[-1] + half)
+    image = values[None, :]
+    axes.imshow(
+        image, aspect="auto", cmap=cmap, vmin=norm_low, vmax=limit, alpha=0.45, zorder=1,
+        extent=(*extent, *axes.get_ylim()), interpolation="nearest",
+    )  # fmt: skip
+    drawn = strip.imshow(
+        image, aspect="auto", cmap=cmap, vmin=norm_low, vmax=limit, extent=(*extent, 0, 1), interpolation="nearest"
+    )
+    strip.set_yticks([])
+    strip.tick_params(length=0, labelsize=7)
+    strip.set_xlim(*axes.get_xlim())
+    return drawn
