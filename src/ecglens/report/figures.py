@@ -225,11 +225,11 @@ def right_and_wrong(profiles: pd.DataFrame, name: str, *, unit: str) -> Figure |
             axes.set_ylim(0, top * 1.05)
             axes.set_title(f"{lead}" if row == 0 else "", fontsize=8, loc="left")
             if k == 0:
-                axes.set_ylabel(unit, fontsize=6)
                 axes.legend(fontsize=6, frameon=False, loc="upper left")
             else:
                 axes.set_yticklabels([])
             _plain(axes)
+    figure.text(0.005, 0.5, unit, fontsize=6, rotation=90, va="center")
     figure.text(0.99, 0.005, "segment of 0.1 s, counted from R (dotted)", fontsize=6, ha="right")
     return figure
 

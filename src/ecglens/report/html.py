@@ -66,14 +66,21 @@ def picture(figure: Figure, name: str, caption: str, folder: Path) -> Picture:
 def sheet(table: pd.DataFrame, name: str, caption: str, *, digits: int = 3) -> Sheet:
     """A table as text: numbers with `digits` decimals, nothing for a missing one."""
 
-    def text(value: Any) -> str:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return "" if value is None else str(value)
-        if value != value:
-            return ""
-        return str(int(value)) if float(value).is_integer() and abs(value) >= 2 else f"{value:.{digits}f}"
+    whole = [pd.api.types.is_integer_dtype(kind) for kind in table.dtypes]
 
-    rows = [[text(value) for value in row] for row in table.astype(object).itertuples(index=False)]
+    def text(value: Any, is_whole: bool) -> str:
+        if value is None or value != value:
+            return ""
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if is_whole or not isinstance(value, float):
+            return str(value)
+        return f"{value:.{digits}f}"
+
+    rows = [
+        [text(value, is_whole) for value, is_whole in zip(row, whole, strict=True)]
+        for row in table.astype(object).itertuples(index=False)
+    ]
     return Sheet(name, caption, [str(column) for column in table.columns], rows)
 
 

@@ -285,8 +285,12 @@ def _write_paper(question: Question, this: Run) -> None:
     """tables/paper.csv (tables 1 to 3) and paper_per_class.csv (figure 6): the paper's numbers beside ours."""
     metrics = json.loads((this.path / "metrics.json").read_text(encoding="utf-8"))
     same_classes = question.classes == "jones"
-    published = TABLE_1.get((question.split, question.model)) if same_classes else None
-    peer = PEERS.get(question.model) if same_classes and question.split == "holdout" else None
+    beside: dict[str, tuple[float | None, ...]] = {}
+    for model in ("cnn", "lstm") if same_classes else ():
+        if (question.split, model) in TABLE_1:
+            beside[f"paper {model.upper()}"] = TABLE_1[question.split, model]
+        if question.split == "holdout":
+            beside[PEERS[model][0]] = PEERS[model][1]
     rows: list[dict[str, Any]] = []
     for k, name in enumerate(METRICS):
         key = "accuracy" if name == "accuracy" else f"macro_{name}"
@@ -296,12 +300,12 @@ def _write_paper(question: Question, this: Run) -> None:
             row = {"metric": name, "averaged over": "" if name == "accuracy" else over}
             row |= {part: metrics[f"test.{key}{suffix}{end}"] for part, end in (("ours", ""), ("low", "_low"), ("high", "_high"))}
             # the paper averages over all eight
-            row["paper"] = published[k] if published and (suffix or name == "accuracy") else None
-            row["compared with"] = peer[1][k] if peer and (suffix or name == "accuracy") else None
+            row |= {who: numbers[k] if suffix or name == "accuracy" else None for who, numbers in beside.items()}
             rows.append(row)
     write_table(this.tables / "paper.csv", pd.DataFrame(rows))
-    figure = FIGURE_6.get((question.split, question.model), {}) if same_classes else {}
     ours = pd.read_csv(this.tables / "per_class.csv")
-    for k, name in enumerate(("f1", "precision", "recall")):
-        ours[f"paper_{name}"] = [figure.get(label, (None,) * 3)[k] for label in ours["class"]]
+    for model in ("cnn", "lstm") if same_classes else ():
+        figure = FIGURE_6.get((question.split, model), {})
+        for k, name in enumerate(("f1", "precision", "recall")):
+            ours[f"paper {model.upper()} {name}"] = [figure.get(label, (None,) * 3)[k] for label in ours["class"]]
     write_table(this.tables / "paper_per_class.csv", ours)

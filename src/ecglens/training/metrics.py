@@ -44,18 +44,20 @@ def class_scores(confusion: Array) -> dict[str, Array]:
     }
 
 
-def overall_scores(confusion: Array) -> dict[str, Array]:
+def overall_scores(confusion: Array, counted: NDArray[np.bool_] | None = None) -> dict[str, Array]:
     """accuracy, and macro averages over the classes that occur (`macro_*`) and over all (`macro_*_all`), each (...).
 
     A class occurs if it has a true example. In `macro_*_all` a class without one counts with what the formula gives,
-    0 for F1, precision and recall: scikit-learn's macro average over all labels.
+    0 for F1, precision and recall: scikit-learn's macro average over all labels. `counted` (class,): classes that occur
+    in the full test set; in a bootstrap replicate that happens to miss one, that one is left out of `macro_*_all`.
     """
     scores = class_scores(confusion)
     present = scores["support"] > 0
+    in_all = present | ~(np.zeros(present.shape[-1], bool) if counted is None else counted)
     out = {"accuracy": _ratio(np.trace(confusion, axis1=-2, axis2=-1), confusion.sum((-2, -1)))}
     for name in PER_CLASS:
         out[f"macro_{name}"] = _ratio((scores[name] * present).sum(-1), present.sum(-1))
-        out[f"macro_{name}_all"] = scores[name].mean(-1)
+        out[f"macro_{name}_all"] = _ratio((scores[name] * in_all).sum(-1), in_all.sum(-1))
     return out
 
 
@@ -123,7 +125,7 @@ def score(
     resampled = np.einsum("rp,pij->rij", draws, by_patient)
     confusion = by_patient.sum(0)
     flat: dict[str, float | int] = {"n": len(truth), "patients": len(names)}
-    again = overall_scores(resampled)
+    again = overall_scores(resampled, confusion.sum(1) > 0)
     for name, value in overall_scores(confusion).items():
         flat |= _with_interval(name, float(value), again[name])
     suffix = "" if average_over == "present" else "_all"
