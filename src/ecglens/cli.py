@@ -96,9 +96,7 @@ def data_verify(name: str, folder: Path | None) -> None:
 @click.argument("study")
 @click.option("--recipe", default="corrected", show_default=True, help="as-published or corrected.")
 @click.option("--model", help="cnn, lstm, resnet or resnet-rr.  [default: cnn as published, else resnet]")
-@click.option(
-    "--split", default="holdout", show_default=True, help="holdout, patients, leave-patients-out or ds1-ds2."
-)
+@click.option("--split", default="holdout", show_default=True, help="holdout, patients, leave-patients-out or ds1-ds2.")
 @click.option("--classes", default="jones", show_default=True, help="jones (eight classes) or aami.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Change one option of the recipe; repeatable.")
 @click.option("--quick", is_flag=True, help="Ten records, short training: a look in about a minute.")
@@ -125,9 +123,7 @@ def run(study: str, out: Path, **options: Any) -> None:
         options["recipe"], options["model"], options["split"], options["classes"], list(options["settings"]),
         quick=options["quick"], seed=options["seed"],
     )  # fmt: skip
-    done = module.run(
-        question, options["folder"], out, stop_after=options["stop_after"], overwrite=options["overwrite"]
-    )
+    done = module.run(question, options["folder"], out, stop_after=options["stop_after"], overwrite=options["overwrite"])
     click.echo(str(done.path / "report.html") if options["stop_after"] is None else str(done.path))
 
 

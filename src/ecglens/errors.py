@@ -18,7 +18,5 @@ def did_you_mean(name: str, known: list[str]) -> str:
 def choose(name: str, known: list[str], what: str) -> str:
     """`name` if it is one of `known`; raises EcglensError with all choices otherwise."""
     if name not in known:
-        raise EcglensError(
-            f"unknown {what} {name!r}{did_you_mean(name, known)} (choose from: {', '.join(known)})"
-        )
+        raise EcglensError(f"unknown {what} {name!r}{did_you_mean(name, known)} (choose from: {', '.join(known)})")
     return name

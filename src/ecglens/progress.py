@@ -21,7 +21,7 @@ class Bar:
 
 
 @contextmanager
-def bar(what: str, total: float, done: float = 0) -> Iterator[Bar]:
+def bar(what: str, total: float, done: int = 0) -> Iterator[Bar]:
     """A bar named `what` with elapsed time and time left; on a pipe or in a log it stays silent."""
     if not sys.stderr.isatty():
         yield Bar(None, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -11,7 +13,7 @@ from ecglens.analysis.regions import Regions
 FEWEST = 5  # beats under which no quartile band is given
 
 
-def quartiles(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def quartiles(values: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """25 %, 50 %, 75 % of each column of `values` (beat, region), NaN passed over, as (3, region); and counts (region,).
 
     Linear between neighbours, as numpy's nanpercentile, but by one sort.
@@ -30,7 +32,7 @@ def quartiles(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray
 
 
 def class_profiles(
-    values: NDArray[np.float32],
+    values: NDArray[np.floating[Any]],
     regions: Regions,
     truth: NDArray[np.int64],
     predicted: NDArray[np.int64],
@@ -59,7 +61,7 @@ def class_profiles(
     return pd.concat(frames, ignore_index=True)
 
 
-def _profile(values: NDArray[np.float32], regions: Regions, name: str, group: str) -> pd.DataFrame:
+def _profile(values: NDArray[np.floating[Any]], regions: Regions, name: str, group: str) -> pd.DataFrame:
     (low, middle, high), count = quartiles(values)
     enough = count >= FEWEST
     return pd.DataFrame(
@@ -77,7 +79,7 @@ def _profile(values: NDArray[np.float32], regions: Regions, name: str, group: st
 
 
 def distance_from_profile(
-    values: NDArray[np.float32], claimed: NDArray[np.int64], reference: NDArray[np.bool_], n_classes: int
+    values: NDArray[np.floating[Any]], claimed: NDArray[np.int64], reference: NDArray[np.bool_], n_classes: int
 ) -> NDArray[np.float64]:
     """How far each beat's map lies from the usual map of the class the model claims, float64 (beat,).
 

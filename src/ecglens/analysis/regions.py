@@ -38,9 +38,7 @@ class Regions:
             raise EcglensError("a region ends before it starts, or starts before sample 0")
 
 
-def segments_around_r(
-    r_index: NDArray[np.int64], places: tuple[LeadPlace, ...], fs: float, seconds: float = 0.1
-) -> Regions:
+def segments_around_r(r_index: NDArray[np.int64], places: tuple[LeadPlace, ...], fs: float, seconds: float = 0.1) -> Regions:
     """Segments of `seconds`, counted outward from R in each lead (Jones 2020, section III.E).
 
     r_index (example,): R in samples of a lead. Segment -1 ends at R, +1 begins there; the outermost is cut at the lead's

@@ -46,9 +46,7 @@ def attribute(
     shape = (len(rows), len(examples.leads), examples.length)
     with written_whole(folder / f"{method}.npy") as beside:
         with beside.open("wb") as file:
-            np.lib.format.write_array_header_2_0(
-                file, {"descr": "<f4", "fortran_order": False, "shape": shape}
-            )
+            np.lib.format.write_array_header_2_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
             with bar("explain", len(rows)) as progress:
                 for start in range(0, len(rows), _BATCH):
                     part = rows[start : start + _BATCH]

@@ -18,9 +18,7 @@ from ecglens.models.classifier import Classifier
 Method = Callable[[Classifier, Examples, NDArray[np.int64]], NDArray[np.float32]]
 
 
-def class_logit_gradient(
-    classifier: Classifier, examples: Examples, target: NDArray[np.int64]
-) -> NDArray[np.float32]:
+def class_logit_gradient(classifier: Classifier, examples: Examples, target: NDArray[np.int64]) -> NDArray[np.float32]:
     """Signed gradient of the target class's logit by the scaled signal: maps (example, lead, time).
 
     A positive value means: more of this sample (in the unit the network sees), more of the class. Vanilla gradient of
@@ -35,9 +33,7 @@ def class_logit_gradient(
     return gradient.numpy()
 
 
-def mean_activation_gradient(
-    classifier: Classifier, examples: Examples, target: NDArray[np.int64]
-) -> NDArray[np.float32]:
+def mean_activation_gradient(classifier: Classifier, examples: Examples, target: NDArray[np.int64]) -> NDArray[np.float32]:
     """The map of Jones 2020: |gradient| of the mean output of the last convolution, min-max over the example, in [0, 1].
 
     As in the authors' code the input is the raw integers (mV x 1000, rounded), not what the network was trained on, and

@@ -121,9 +121,7 @@ def _join(cuts: list[_Cut], labels: LabelMap, options: BeatOptions, rate: tuple[
     )
 
 
-def _cut_one(
-    recording: Recording, labels: LabelMap, options: BeatOptions, skipped: list[Skipped]
-) -> tuple[_Cut, BeatFacts]:
+def _cut_one(recording: Recording, labels: LabelMap, options: BeatOptions, skipped: list[Skipped]) -> tuple[_Cut, BeatFacts]:
     beats = recording.annotations.beats()
     label = labels.indices(beats.symbol, merge_case=options.merge_case)
     if options.extent == "halfway":
@@ -134,9 +132,7 @@ def _cut_one(
         start, stop, has_both = _halfway(marks, at)
         of_classes = (label >= 0) & has_both
         lengths = (stop - start)[of_classes]
-        facts = BeatFacts(
-            int(lengths.max(initial=0)), int((lengths > options.length).sum()), int(of_classes.sum())
-        )
+        facts = BeatFacts(int(lengths.max(initial=0)), int((lengths > options.length).sum()), int(of_classes.sum()))
         keep = of_classes & (stop - start <= options.length)
     else:
         keep = label >= 0
@@ -172,9 +168,7 @@ def _cut_one(
     return _Cut(signals[fine], columns, label[keep][fine], facts.longest), facts
 
 
-def _halfway(
-    marks: NDArray[np.int64], at: NDArray[np.intp]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+def _halfway(marks: NDArray[np.int64], at: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """For each beat, mark number `at`: middle to the mark before, middle to the mark after (floored), both exist."""
     has_both = (at > 0) & (at < len(marks) - 1)
     before = marks[np.maximum(at - 1, 0)]

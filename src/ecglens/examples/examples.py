@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,9 +59,7 @@ class Examples:
 
     def __post_init__(self) -> None:
         if self.signals.ndim != 3 or self.signals.shape[1] != len(self.leads):
-            raise EcglensError(
-                f"signals have shape {self.signals.shape}; expected (example, {len(self.leads)} leads, time)"
-            )
+            raise EcglensError(f"signals have shape {self.signals.shape}; expected (example, {len(self.leads)} leads, time)")
         if not len(self.signals) == len(self.labels) == len(self.table):
             raise EcglensError(
                 f"{len(self.signals)} signals, {len(self.labels)} labels and {len(self.table)} table rows; "
@@ -88,7 +87,7 @@ class Examples:
             table=table.reset_index(drop=True),
         )
 
-    def column(self, name: str) -> NDArray[np.generic]:
+    def column(self, name: str) -> NDArray[Any]:
         """A column of the table as an array (example,)."""
         return self.table[name].to_numpy()
 

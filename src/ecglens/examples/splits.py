@@ -15,8 +15,14 @@ TRAIN, VALIDATION, TEST, UNUSED = "train", "validation", "test", "unused"
 # Jones 2020, section III.C
 JONES_TEST_RECORDS = ("104", "113", "119", "208", "210")
 # de Chazal 2004, table III; the four records with a pacemaker are in neither
-DS1_RECORDS = tuple("101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 223 230".split())
-DS2_RECORDS = tuple("100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 231 232 233 234".split())
+DS1_RECORDS = (
+    "101", "106", "108", "109", "112", "114", "115", "116", "118", "119", "122",
+    "124", "201", "203", "205", "207", "208", "209", "215", "220", "223", "230",
+)  # fmt: skip
+DS2_RECORDS = (
+    "100", "103", "105", "111", "113", "117", "121", "123", "200", "202", "210",
+    "212", "213", "214", "219", "221", "222", "228", "231", "232", "233", "234",
+)  # fmt: skip
 
 SPLITS = {
     "holdout": "a random quarter of the beats: patients are on both sides, so it LEAKS",
@@ -48,9 +54,7 @@ def split_by_patient(examples: Examples, seed: int, fraction: float = 0.25) -> N
     return np.where(np.isin(patients, chosen), TEST, TRAIN).astype("<U10")
 
 
-def split_by_records(
-    examples: Examples, test: tuple[str, ...], train: tuple[str, ...] | None = None
-) -> NDArray[np.str_]:
+def split_by_records(examples: Examples, test: tuple[str, ...], train: tuple[str, ...] | None = None) -> NDArray[np.str_]:
     """Named records to test, `train` (default: all others) to training, the rest unused: str (example,)."""
     records = examples.column("record")
     in_test = np.isin(records, test)
@@ -157,9 +161,7 @@ def resample_classes(split: NDArray[np.str_], examples: Examples, rule: str, see
         rows = np.concatenate(parts)
     elif rule == "at-least-3%":
         size = round(0.03 * sizes[0])
-        parts = [
-            np.concatenate([members, rng.choice(members, max(size - len(members), 0))]) for members in by_class
-        ]
+        parts = [np.concatenate([members, rng.choice(members, max(size - len(members), 0))]) for members in by_class]
         rows = np.concatenate(parts)
     else:
         raise EcglensError(f"unknown resampling {rule!r} (choose from: none, second-largest, at-least-3%)")
@@ -176,9 +178,7 @@ class Plan:
     times: NDArray[np.int64]
 
 
-def plan_training(
-    split: NDArray[np.str_], examples: Examples, *, validation: str, resample: str, seed: int
-) -> Plan:
+def plan_training(split: NDArray[np.str_], examples: Examples, *, validation: str, resample: str, seed: int) -> Plan:
     """Validation and class resampling on top of a split.
 
     validation: a rule of `add_validation`, or "last-tenth": the last tenth of the resampled rows, which are in order of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,37 +161,3 @@ class Classifier:
             for field in ("name", "classes", "leads", "fs", "length", "scale", "activation", "thresholds", "cam_layer")
         }
         write_json(folder / "model.json", card | {"context": self.context, "n_trainable": self.n_trainable})
-
-
-def load(folder: Path) -> Classifier:
-    """The model in a folder written by `Classifier.save`; no code is run from the files.
-
-    Raises EcglensError when a file is missing, or weights do not fit the named model.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from ecglens.models.registry import MODELS, create
-
-    for name in ("model.json", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise EcglensError(f"{folder} holds no {name}; expected a run folder with a trained model")
-    try:
-        card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        choose(card["name"], sorted(MODELS), "model")
-        model = create(
-            card["name"],
-            classes=card["classes"],
-            leads=card["leads"],
-            length=int(card["length"]),
-            fs=float(card["fs"]),
-            scale=card["scale"],
-        )
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise EcglensError(f"{folder / 'model.json'} is damaged ({type(error).__name__}: {error})") from None
-    try:
-        model.module.load_state_dict(load_file(folder / "model.safetensors"))
-    except (SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise EcglensError(f"{folder / 'model.safetensors'} does not hold the weights of {model.name}: {reason}") from None
-    return model

@@ -26,9 +26,10 @@ def keras_dense(layer: nn.Linear) -> None:
 def keras_lstm(layer: nn.LSTM) -> None:
     """Glorot-uniform kernels, orthogonal recurrence, forget bias 1; PyTorch's second bias stays zero, untrained."""
     with torch.no_grad():
-        nn.init.xavier_uniform_(layer.weight_ih_l0)
-        nn.init.orthogonal_(layer.weight_hh_l0)
-        layer.bias_ih_l0.zero_()
-        layer.bias_ih_l0[layer.hidden_size : 2 * layer.hidden_size] = 1.0
-        layer.bias_hh_l0.zero_()
-    layer.bias_hh_l0.requires_grad_(False)
+        kernel, recurrent, bias, second_bias = (value for _, value in layer.named_parameters())
+        nn.init.xavier_uniform_(kernel)
+        nn.init.orthogonal_(recurrent)
+        bias.zero_()
+        bias[layer.hidden_size : 2 * layer.hidden_size] = 1.0
+        second_bias.zero_()
+    second_bias.requires_grad_(False)

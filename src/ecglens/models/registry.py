@@ -1,9 +1,11 @@
-"""Models by name. Adding one is a file with a `build` function and a line here."""
+"""Models by name, fresh or from a folder. Adding one is a file with a `build` function and a line here."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 
@@ -24,9 +26,7 @@ class ModelCard:
 
 
 MODELS = {
-    "jones-cnn": ModelCard(
-        jones_cnn.build, "Jones 2020, section III; layers from the authors' code", 46, "last"
-    ),
+    "jones-cnn": ModelCard(jones_cnn.build, "Jones 2020, section III; layers from the authors' code", 46, "last"),
     "jones-lstm": ModelCard(
         jones_lstm.build, "Jones 2020, section III, after Gao 2019; layers from the authors' code", 1, None
     ),
@@ -71,6 +71,38 @@ def create(
         cam_layer=card.cam_layer,
         context=card.context,
     )
+
+
+def load(folder: Path) -> Classifier:
+    """The model in a folder written by `Classifier.save`; no code is run from the files.
+
+    Raises EcglensError when a file is missing, or weights do not fit the named model.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    for name in ("model.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise EcglensError(f"{folder} holds no {name}; expected a run folder with a trained model")
+    try:
+        card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        choose(card["name"], sorted(MODELS), "model")
+        model = create(
+            card["name"],
+            classes=card["classes"],
+            leads=card["leads"],
+            length=int(card["length"]),
+            fs=float(card["fs"]),
+            scale=card["scale"],
+        )
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise EcglensError(f"{folder / 'model.json'} is damaged ({type(error).__name__}: {error})") from None
+    try:
+        model.module.load_state_dict(load_file(folder / "model.safetensors"))
+    except (SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise EcglensError(f"{folder / 'model.safetensors'} does not hold the weights of {model.name}: {reason}") from None
+    return model
 
 
 def _names(given: int | Sequence[str], what: str) -> tuple[str, ...]:

@@ -121,9 +121,7 @@ def read_records(
 def _expect_usual(recording: Recording, which: Database) -> None:
     name, n_leads = recording.record, len(recording.leads)
     if n_leads < which.n_leads:
-        raise EcglensError(
-            f"{name} has {n_leads} lead ({', '.join(recording.leads)}); {which.n_leads} are needed"
-        )
+        raise EcglensError(f"{name} has {n_leads} lead ({', '.join(recording.leads)}); {which.n_leads} are needed")
     if recording.fs != which.fs:
         raise EcglensError(f"{name} is sampled at {recording.fs:g} Hz; {which.name} has {which.fs:g} Hz")
     for lead, signal in zip(recording.leads, recording.signal, strict=True):
@@ -132,4 +130,3 @@ def _expect_usual(recording: Recording, which: Database) -> None:
             raise EcglensError(f"lead {lead} of {name} is flat: the electrode was not connected")
     if not recording.annotations.is_beat.any():
         raise EcglensError(f"{name}.atr has no beat marks")
-

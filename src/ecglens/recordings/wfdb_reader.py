@@ -67,13 +67,9 @@ def _read_digital(folder: Path, record: str) -> Any:
     try:
         header = wfdb.rdrecord(str(folder / record), physical=False)
     except FileNotFoundError as error:
-        raise EcglensError(
-            f"{Path(str(error.filename)).name} is missing: the header of record {record} names it"
-        ) from None
+        raise EcglensError(f"{Path(str(error.filename)).name} is missing: the header of record {record} names it") from None
     except _DAMAGE as error:
-        raise EcglensError(
-            f"{record}.dat cannot be read ({_one_line(error)}): truncated or damaged; fetch it again"
-        ) from None
+        raise EcglensError(f"{record}.dat cannot be read ({_one_line(error)}): truncated or damaged; fetch it again") from None
     if header.n_sig == 0 or header.d_signal is None:
         raise EcglensError(f"record {record} has no signals; expected at least one lead")
     return header
@@ -86,8 +82,7 @@ def _write_plain_header(folder: Path, record: str, scratch: Path, error: Excepti
     fields = lines[at].split() if at is not None else []
     if at is None or len(fields) < 4 or not re.fullmatch(r"\d+(\.\d+)?(/\S+)?", fields[2]):
         raise EcglensError(
-            f"{record}.hea is not a WFDB header ({_one_line(error)}); its first line should read "
-            "'name leads rate samples'"
+            f"{record}.hea is not a WFDB header ({_one_line(error)}); its first line should read 'name leads rate samples'"
         ) from None
     lines[at] = " ".join(fields[:4])
     (scratch / f"{record}.hea").write_text("\n".join(lines) + "\n", encoding="latin-1")
@@ -112,9 +107,7 @@ def _read_annotations(folder: Path, record: str, n_samples: int) -> Annotations:
     try:
         marks = wfdb.rdann(str(folder / record), "atr")
     except _DAMAGE as error:
-        raise EcglensError(
-            f"{record}.atr cannot be read ({_one_line(error)}): damaged; fetch it again"
-        ) from None
+        raise EcglensError(f"{record}.atr cannot be read ({_one_line(error)}): damaged; fetch it again") from None
     sample = np.asarray(marks.sample, np.int64)
     if sample.size and (sample.min() < 0 or sample.max() >= n_samples):
         raise EcglensError(

@@ -28,9 +28,7 @@ def new_figure(width_mm: float, height_mm: float) -> Figure:
 def place(figure: Figure, left_mm: float, bottom_mm: float, width_mm: float, height_mm: float) -> Axes:
     """Axes at a place of the figure given in millimetres."""
     width, height = figure.get_size_inches() / MM
-    return figure.add_axes(
-        (left_mm / width, bottom_mm / height, width_mm / width, height_mm / height)
-    )
+    return figure.add_axes((left_mm / width, bottom_mm / height, width_mm / width, height_mm / height))
 
 
 def paper_size(seconds: float, millivolts: float, zoom: float) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,64 +13,31 @@ from numpy.typing import NDArray
 
 from ecglens.attribution.attributions import Attributions, attribute, read_attributions
 from ecglens.errors import choose
-from ecglens.examples.beats import BeatFacts, cut_beats
 from ecglens.examples.examples import Examples
 from ecglens.examples.label_maps import label_map
-from ecglens.examples.splits import SPLITS, TEST, UNUSED, Plan, make_split, plan_training, shared_patients
-from ecglens.files import sha256, write_json, write_table
+from ecglens.examples.splits import SPLITS, TEST, UNUSED
+from ecglens.files import write_json, write_table
 from ecglens.models import Classifier, create, load
-from ecglens.progress import say
-from ecglens.recordings.databases import Skipped, database, read_records
-from ecglens.recordings.places import find_database, records_present
+from ecglens.recordings.databases import database
+from ecglens.recordings.places import find_database
 from ecglens.runs import COMPLETE, STOPPED, Run, start_run
-from ecglens.studies.jones2020_recipe import MODEL_NAMES, Recipe, recipe_for, with_settings
+from ecglens.studies.jones2020_material import Answers, Material, prepare
+from ecglens.studies.jones2020_recipe import MODEL_NAMES, Question, Recipe, recipe_for, with_settings
+from ecglens.studies.jones2020_report import write_report
 from ecglens.studies.jones2020_tables import analyse
 from ecglens.training.fit import fit
 from ecglens.training.metrics import always, score
 
 STAGES = ("examples", "training", "attribution", "analysis")
 
-# Ten records that together hold the classes on the side where they are needed, for --quick
-_QUICK = {
-    "holdout": "100 109 118 119 201 207 209 217 222 232",
-    "patients": "100 109 118 119 201 207 209 217 222 232",
-    "leave-patients-out": "104 107 113 118 119 207 208 209 210 222",
-    "ds1-ds2": "118 119 200 207 208 209 213 222 231 232",
-}
 
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked of the study: everything that decides what comes out."""
-
-    recipe_name: str
-    recipe: Recipe
-    model: str
-    split: str
-    classes: str
-    quick: bool
-    seed: int
-
-
-def ask(
-    recipe: str, model: str | None, split: str, classes: str, settings: list[str], *, quick: bool, seed: int
-) -> Question:
+def ask(recipe: str, model: str | None, split: str, classes: str, settings: list[str], *, quick: bool, seed: int) -> Question:
     """Check the user's words; the model defaults to the paper's CNN, or to resnet in the corrected recipe."""
     model = model or ("cnn" if recipe == "as-published" else "resnet")
     choose(split, list(SPLITS), "split")
     label_map(classes)
     values = with_settings(recipe_for(recipe, model, split, quick=quick), settings)
     return Question(recipe, values, model, split, classes, quick, seed)
-
-
-@dataclass(frozen=True)
-class Material:
-    """The beats of a run and what each is for."""
-
-    examples: Examples
-    plan: Plan
-    facts: BeatFacts
-    skipped: list[Skipped]
 
 
 def run(question: Question, data: Path | None, out: Path, *, stop_after: str | None, overwrite: bool) -> Run:
@@ -92,8 +59,6 @@ def run(question: Question, data: Path | None, out: Path, *, stop_after: str | N
     analyse(question, classifier, material, answers, maps, this, folder, database("mitdb"))
     if stop_after == "analysis":
         return _stop(this)
-    from ecglens.studies.jones2020_report import write_report
-
     this.note(status=COMPLETE, seconds=time.monotonic() - started)
     write_report(this)
     return this
@@ -102,63 +67,6 @@ def run(question: Question, data: Path | None, out: Path, *, stop_after: str | N
 def _stop(this: Run) -> Run:
     this.note(status=STOPPED)
     return this
-
-
-def prepare(question: Question, folder: Path, this: Run) -> Material:
-    """Read, cut and split; writes examples.csv and tables/examples.csv."""
-    recipe, which = question.recipe, database("mitdb")
-    there, missing = records_present(which, folder)
-    if question.quick and len(there) > 10:
-        chosen = tuple(record for record in _QUICK[question.split].split() if record in there)
-        there, missing = chosen or there[:10], ()
-    for record in missing:
-        say(f"record {record} is not in {folder}")
-    skipped: list[Skipped] = []
-    recordings = read_records(which, folder, there, skipped, swap_leads=recipe.swap_leads)
-    examples, facts = cut_beats(recordings, label_map(question.classes), recipe.beats, skipped)
-    for item in skipped:
-        say(f"left out: {item.record}: {item.reason}")
-    split = make_split(question.split, examples, question.seed)
-    plan = plan_training(
-        split, examples, validation=recipe.validation, resample=recipe.resample, seed=question.seed
-    )
-    plan = _at_most(plan, recipe.rows_at_most, question.seed)
-    _write_examples(examples, plan, this)
-    this.note(
-        data={
-            "kind": "real",
-            "database": which.name,
-            "version": which.version,
-            "records": sorted(set(examples.column("record"))),
-            "missing": list(missing),
-            "skipped": [asdict(item) for item in skipped],
-            "sha256": {f"{record}.dat": sha256(folder / f"{record}.dat") for record in sorted(set(examples.column("record")))},
-        },
-        beats=asdict(facts) | {"kept": len(examples)},
-        shared_patients=shared_patients(plan.split, examples),
-    )
-    return Material(examples, plan, facts, skipped)
-
-
-def _at_most(plan: Plan, limit: int, seed: int) -> Plan:
-    """The plan with at most `limit` random training rows and half as many validation rows; 0 is no limit."""
-    if not limit or len(plan.rows) <= limit:
-        return plan
-    rng = np.random.default_rng([seed, 6])
-    rows = rng.choice(plan.rows, limit, replace=False)
-    validation = rng.permutation(plan.validation)[: limit // 2]
-    return replace(plan, rows=rows, validation=validation, times=np.bincount(rows, minlength=len(plan.times)))
-
-
-def _write_examples(examples: Examples, plan: Plan, this: Run) -> None:
-    table = examples.table[["id", "record", "patient", "r_sample"]].copy()
-    table["label"] = np.array(examples.classes)[examples.labels]
-    table["split"], table["times_drawn"] = plan.split, plan.times
-    write_table(this.path / "examples.csv", table)
-    write_table(this.tables / "examples.csv", examples.counts())
-    table["n"] = 1
-    counted = table.groupby(["label", "split"])[["n", "times_drawn"]].sum().reset_index()
-    write_table(this.tables / "splits.csv", counted.set_axis(["class", "split", "n", "drawn"], axis=1))
 
 
 def train(question: Question, material: Material, this: Run) -> Classifier:
@@ -178,9 +86,7 @@ def train(question: Question, material: Material, this: Run) -> Classifier:
             fs=examples.fs,
             scale=recipe.scale,
         )
-    fitted = fit(
-        classifier, examples, material.plan.rows, material.plan.validation, recipe.training, question.seed, this.path
-    )
+    fitted = fit(classifier, examples, material.plan.rows, material.plan.validation, recipe.training, question.seed, this.path)
     write_table(this.tables / "training.csv", pd.DataFrame(fitted.history).drop(columns="seconds"))
     this.note(
         training={
@@ -193,21 +99,6 @@ def train(question: Question, material: Material, this: Run) -> Classifier:
     )
     classifier.save(this.path)
     return classifier
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What the model says. rows: the examples asked, sorted; explained: of these, the ones that get a map;
-    logits (row, class)."""
-
-    rows: NDArray[np.int64]
-    explained: NDArray[np.bool_]
-    logits: NDArray[np.float32]
-
-    @property
-    def predicted(self) -> NDArray[np.int64]:
-        """Class index of each row."""
-        return self.logits.argmax(1).astype(np.int64)
 
 
 def predict(question: Question, classifier: Classifier, material: Material, this: Run) -> Answers:
@@ -258,9 +149,7 @@ def write_scores(question: Question, test: Examples, probabilities: NDArray[np.f
     metrics["test.shared_patients"] = shared
     alone = ~np.isin(test.column("patient"), shared)
     if shared and alone.any():
-        rest = score(
-            test.labels[alone], probabilities[alone], test.column("patient")[alone], test.classes, seed=question.seed
-        )
+        rest = score(test.labels[alone], probabilities[alone], test.column("patient")[alone], test.classes, seed=question.seed)
         metrics |= {f"test_unseen_patients.{key}": value for key, value in rest.flat.items()}
         write_table(this.tables / "per_class_unseen_patients.csv", rest.per_class)
     write_json(this.path / "metrics.json", metrics)
@@ -271,9 +160,7 @@ def write_scores(question: Question, test: Examples, probabilities: NDArray[np.f
     write_table(this.tables / "confusion.csv", confusion)
 
 
-def explain(
-    question: Question, classifier: Classifier, material: Material, answers: Answers, this: Run
-) -> Attributions:
+def explain(question: Question, classifier: Classifier, material: Material, answers: Answers, this: Run) -> Attributions:
     """A map of every chosen beat, for the class that the model gave it; written to attributions/."""
     method = map_method(question.recipe, classifier)
     rows, target = answers.rows[answers.explained], answers.predicted[answers.explained]

@@ -87,9 +87,9 @@ _QUICK = {"cnn": (2_000, 1, 60), "lstm": (6_000, 2, 150)}
 
 # What the report says about each choice on which the recipes differ
 REASONS = {
-    "extent": "half-way beats end where the next beat comes: their length tells the heart rate, and 2 % are too long and lost",
+    "extent": "half-way beats end where the next beat comes: their length tells the rate, and 2 % are too long and lost",
     "neighbours": "rhythm and noise marks counted as neighbours, so some beats are cut short by a comment",
-    "padding": "zeros at the end put R at a different place in every beat, and the network can read the beat's length off them",
+    "padding": "zeros at the end put R at another place in every beat, and the network can read the beat's length off them",
     "merge_case": "'a' fell into 'A' and 'e' into 'E', as folder names did not tell upper from lower case",
     "join_leads": "leads one behind the other share a scale, and a convolution runs across the seam",
     "swap_leads": "record 114 has its leads the other way round",
@@ -97,7 +97,7 @@ REASONS = {
     "resample": "the normal class was cut to a tenth; rare classes were repeated up to a thousand times",
     "validation": "the last tenth of the resampled rows, in order of class, is class V alone and repeats of training beats",
     "average_over": "classes that do not occur in the test set counted as 0",
-    "map_of": "the gradient of the mean of a layer: no class enters it, and the input was not the scaled one it was trained on",
+    "map_of": "the gradient of the mean of a layer: no class enters it, and its input was not the scaled one of training",
 }
 
 
@@ -117,9 +117,7 @@ def recipe_for(name: str, model: str, split: str, *, quick: bool) -> Recipe:
 
 def _as_published(model: str, *, by_beat: bool) -> Recipe:
     if model == "lstm":
-        return replace(
-            _AS_PUBLISHED, loss="focal", optimiser="nadam", schedule="none", epochs=40 if by_beat else 20
-        )
+        return replace(_AS_PUBLISHED, loss="focal", optimiser="nadam", schedule="none", epochs=40 if by_beat else 20)
     return replace(_AS_PUBLISHED, epochs=30 if by_beat else 15)
 
 
@@ -164,3 +162,16 @@ def differences(recipe: Recipe, other: Recipe) -> dict[str, tuple[Any, Any]]:
     """The options on which two recipes differ: name to (value, other value)."""
     left, right = asdict(recipe), asdict(other)
     return {name: (left[name], right[name]) for name in left if left[name] != right[name]}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of the study: everything that decides what comes out."""
+
+    recipe_name: str
+    recipe: Recipe
+    model: str
+    split: str
+    classes: str
+    quick: bool
+    seed: int

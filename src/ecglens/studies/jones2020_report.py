@@ -16,6 +16,7 @@ from ecglens.report import figures
 from ecglens.report.html import Section, picture, sheet, with_intervals, write_html
 from ecglens.runs import COMPLETE, Run
 from ecglens.studies.jones2020_published import DE_CHAZAL
+from ecglens.studies.jones2020_recipe import recipe_for
 
 _NOT_FOR_PATIENTS = "For research only: nothing here may be used to diagnose or treat a person."
 _CLASS_METRICS = ["f1", "precision", "recall", "specificity", "auc", "average_precision"]
@@ -105,8 +106,8 @@ def _asked(source: _Sources) -> Section:
         "another way than its wrong ones?",
         f"On {metrics['test.n']} test beats of {metrics['test.patients']} patients the model is right in "
         f"{metrics['test.accuracy']:.1%}{_interval(metrics, 'test.accuracy')}; macro F1 over the classes that occur is "
-        f"{metrics['test.macro_f1']:.3f}{_interval(metrics, 'test.macro_f1')}. A model that always says 'normal' would be right "
-        f"in {metrics['test.always_normal.accuracy']:.1%}, with macro F1 {metrics['test.always_normal.macro_f1']:.3f}.",
+        f"{metrics['test.macro_f1']:.3f}{_interval(metrics, 'test.macro_f1')}. A model that always says 'normal' would be "
+        f"right in {metrics['test.always_normal.accuracy']:.1%}, with macro F1 {metrics['test.always_normal.macro_f1']:.3f}.",
     ]
     shared = metrics["test.shared_patients"]
     if shared:
@@ -123,19 +124,20 @@ def _asked(source: _Sources) -> Section:
     text.append(
         "Does the map depend on the class that is asked about? Measured: "
         + (
-            "no. Asked about another class, it is the same map to the last digit, so nothing in it can be said to drive a class."
+            "no. Asked about another class, it is the same map to the last digit, so nothing in it speaks for a class."
             if change == 0
             else f"yes. Asked about the second likeliest class, half of the beats' maps change by at least {change:.0%}."
         )
     )
-    if asked["recipe_name"] == "as-published" and source.run.about["training"]["epochs"] * source.run.about["training"]["rows"]:
+    if (
+        asked["recipe_name"] == "as-published"
+        and source.run.about["training"]["epochs"] * source.run.about["training"]["rows"]
+    ):
         text.append(_length_note(source))
     return Section("What was asked, in short", text)
 
 
 def _length_note(source: _Sources) -> str:
-    from ecglens.studies.jones2020_recipe import recipe_for
-
     training, asked = source.run.about["training"], source.asked
     full = recipe_for("as-published", asked["model"], asked["split"], quick=False).epochs
     said = f"Trained on {training['rows']} rows x {training['epochs']} epochs; the paper trained {full} epochs on all rows."
@@ -249,7 +251,8 @@ def _scores(source: _Sources, drawn: Path) -> Section:
         sheet(always, "metrics", f"Beside a model that always says 'normal' (macro average {headline}; metrics.json)"),
         sheet(by_class[[name for name in averages if name in by_class]], "per_class", "Class by class"),
         sheet(
-            by_class[["class", "f1", "precision", "recall", *paper_columns]], "paper_per_class",
+            by_class[["class", "f1", "precision", "recall", *paper_columns]],
+            "paper_per_class",
             "Figure 6 of the paper beside ours; nothing where the test set lacks the class",
         ),
     ]
@@ -266,7 +269,9 @@ def _scores(source: _Sources, drawn: Path) -> Section:
 
 
 def _recipes(source: _Sources, other: _Sources | None) -> Section:
-    text = ["The two recipes differ in these options, and in nothing else. 'This run' may differ from both by --set or --quick."]
+    text = [
+        "The two recipes differ in these options, and in nothing else. 'This run' may differ from both by --set or --quick."
+    ]
     sheets = [sheet(source.table("recipes"), "recipes", "What the paper did, what we would do, and why")]
     if other is None:
         text.append(
@@ -289,8 +294,8 @@ def _is_headline(key: str) -> bool:
 def _beats(source: _Sources, drawn: Path) -> Section:
     beats = source.table("shown_beats")
     what = (
-        "Orange: more voltage here speaks against the class that the model gave; purple: for it. The trace is black on top, the "
-        "map pale behind it and in full colour as a strip below. Both leads share one scale."
+        "Orange: more voltage here speaks against the class that the model gave; purple: for it. The trace is black on top, "
+        "the map pale behind it and in full colour as a strip below. Both leads share one scale."
         if source.signed
         else "The map of the paper, from 0 (pale) to 1 (dark) over both leads of the beat together. It knows no class."
     )
@@ -302,7 +307,9 @@ def _beats(source: _Sources, drawn: Path) -> Section:
         name = f"figure-5-{label}-as-{predicted}"
         caption = f"Figure 5: {beat_id}, called {predicted} {state}."
         pictures.append(picture(figures.beat_on_paper(beat, signed=source.signed), name, caption, drawn))
-    return Section("Single beats", [what, "One right and one wrong test beat of each class, not chosen for their looks."], [], pictures)
+    return Section(
+        "Single beats", [what, "One right and one wrong test beat of each class, not chosen for their looks."], [], pictures
+    )
 
 
 def _class_maps(source: _Sources, drawn: Path) -> Section:
@@ -326,8 +333,8 @@ def _class_maps(source: _Sources, drawn: Path) -> Section:
     return Section(
         "Class by class",
         [
-            f"{source.metrics['maps.n']} beats were explained, each for the class that the model gave it. A map is averaged in "
-            "segments of 0.1 s that are counted outward from the R peak in each lead.",
+            f"{source.metrics['maps.n']} beats were explained, each for the class that the model gave it. A map is averaged "
+            "in segments of 0.1 s that are counted outward from the R peak in each lead.",
         ],
         [padding],
         pictures,
@@ -341,20 +348,22 @@ def _right_and_wrong(source: _Sources, drawn: Path) -> Section:
         figure = figures.right_and_wrong(profiles, name, unit=source.unit)
         if figure is not None:
             caption = (
-                f"Figure 8, class {name}: above, all beats and the right and wrong ones of the test set; below, the wrong ones "
-                "beside the class they were taken for. Bands are quartiles, none where n < 5."
+                f"Figure 8, class {name}: above, all beats and the right and wrong ones of the test set; below, the wrong "
+                "ones beside the class they were taken for. Bands are quartiles, none where n < 5."
             )
             pictures.append(picture(figure, f"figure-8-{name}", caption, drawn))
     text = []
     if "outliers.auc" in metrics:
         text.append(
-            f"The paper hopes that a beat whose map is unusual is a beat likely to be wrong. Measured on {metrics['outliers.n']} "
-            f"test beats ({metrics['outliers.errors']} errors): distance from the class's usual map finds errors with AUC "
+            f"The paper hopes that a beat whose map is unusual is a beat likely to be wrong. Measured on "
+            f"{metrics['outliers.n']} test beats ({metrics['outliers.errors']} errors): distance from the class's usual map finds errors with AUC "
             f"{metrics['outliers.auc']:.3f}; the model's own doubt (1 - probability) does so with AUC "
             f"{metrics['outliers.auc_of_doubt']:.3f}."
         )
     else:
-        text.append("There are no errors, or nothing but errors, among the explained test beats: nothing to find by outlying maps.")
+        text.append(
+            "There are no errors, or nothing but errors, among the explained test beats: nothing to find by outlying maps."
+        )
     top = source.table("outliers").head(12)
     return Section(
         "Right against wrong", text, [sheet(top, "outliers", "The twelve test beats with the most unusual maps")], pictures
@@ -365,8 +374,8 @@ def _trust(source: _Sources) -> Section:
     metrics = source.metrics
     dependence = source.table("dependence").groupby("method")[["change", "correlation"]].median().reset_index()
     text = [
-        "Each map was asked for twice: for the likeliest class and for the second likeliest. 'change' is 0 where both maps are the "
-        "same and 1 where they have nothing in common; 'correlation' is between their sizes.",
+        "Each map was asked for twice: for the likeliest class and for the second likeliest. 'change' is 0 where both maps are "
+        "the same and 1 where they have nothing in common; 'correlation' is between their sizes.",
     ]
     sheets = [sheet(dependence, "dependence", "Does the map depend on the class? Median over beats, this model")]
     if "rr.share_median" in metrics:

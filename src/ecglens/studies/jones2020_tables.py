@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
-
 import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,14 +23,10 @@ from ecglens.models import Classifier
 from ecglens.recordings.databases import Database
 from ecglens.recordings.wfdb_reader import read_wfdb
 from ecglens.runs import Run
+from ecglens.studies.jones2020_material import Answers, Material
 from ecglens.studies.jones2020_published import FIGURE_6, METRICS, PEERS, TABLE_1
-from ecglens.studies.jones2020_recipe import REASONS, differences, recipe_for
+from ecglens.studies.jones2020_recipe import REASONS, Question, differences, recipe_for
 from ecglens.training.metrics import ranking_scores
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from ecglens.studies.jones2020 import Answers, Material, Question
 
 _PER_CLASS = 48  # beats per class on which class dependence is measured
 _SHOWN = 2  # beats per class that the report draws: one right, one wrong where there is one
@@ -64,16 +60,14 @@ def analyse(
     write_json(this.path / "metrics.json", metrics | found)
 
 
-def _write_profiles(
-    examples: Examples, maps: Attributions, tested: NDArray[np.bool_], this: Run
-) -> NDArray[np.float32]:
+def _write_profiles(examples: Examples, maps: Attributions, tested: NDArray[np.bool_], this: Run) -> NDArray[np.floating[Any]]:
     """tables/profiles.csv (size) and profiles_signed.csv; returns the beats' values (beat, segment).
 
     A gradient has no natural unit and its size differs from beat to beat: each beat's value is relative to the mean over
     its own segments, so that 1 is 'as much as the average of this beat'. The published map has its range [0, 1] already.
     """
     segments = segments_around_r(examples.column("r_index"), examples.places, examples.fs)
-    size = region_means(maps.maps, segments, magnitude=True)
+    size: NDArray[np.floating[Any]] = region_means(maps.maps, segments, magnitude=True)
     signed = maps.method == "class-logit"
     if signed:
         mean = np.nanmean(size, axis=1, keepdims=True)
@@ -136,7 +130,7 @@ def _write_outliers(
     answers: Answers,
     examples: Examples,
     maps: Attributions,
-    values: NDArray[np.float32],
+    values: NDArray[np.floating[Any]],
     this: Run,
 ) -> dict[str, Any]:
     """Test beats by distance from the usual map of the class they were given, and how well that finds the errors."""
@@ -233,9 +227,7 @@ def _beat_frame(examples: Examples, maps: Attributions, row: int) -> pd.DataFram
     return pd.concat(frames)
 
 
-def _write_extraction(
-    question: Question, examples: Examples, this: Run, folder: Path, which: Database
-) -> None:
+def _write_extraction(question: Question, examples: Examples, this: Run, folder: Path, which: Database) -> None:
     """tables/extraction.csv and extraction_marks.csv: a stretch of a record, its marks, and the window cut from it."""
     row = len(examples) // 2
     about = examples.table.iloc[row]
@@ -297,8 +289,10 @@ def _write_paper(question: Question, this: Run) -> None:
         for suffix, over in (("_all", "all classes"), ("", "classes in the test set")):
             if name == "accuracy" and suffix:
                 continue
-            row = {"metric": name, "averaged over": "" if name == "accuracy" else over}
-            row |= {part: metrics[f"test.{key}{suffix}{end}"] for part, end in (("ours", ""), ("low", "_low"), ("high", "_high"))}
+            row: dict[str, Any] = {"metric": name, "averaged over": "" if name == "accuracy" else over}
+            row |= {
+                part: metrics[f"test.{key}{suffix}{end}"] for part, end in (("ours", ""), ("low", "_low"), ("high", "_high"))
+            }
             # the paper averages over all eight
             row |= {who: numbers[k] if suffix or name == "accuracy" else None for who, numbers in beside.items()}
             rows.append(row)

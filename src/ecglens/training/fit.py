@@ -251,9 +251,7 @@ def _plain(state: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in state.items() if not callable(value)}
 
 
-def _fingerprint(
-    classifier: Classifier, examples: Examples, rows: NDArray[np.int64], options: TrainOptions, seed: int
-) -> str:
+def _fingerprint(classifier: Classifier, examples: Examples, rows: NDArray[np.int64], options: TrainOptions, seed: int) -> str:
     """Names one training: two that share it go the same way."""
     said = json.dumps([classifier.name, classifier.classes, classifier.scale, asdict(options), seed, examples.signals.shape])
     digest = hashlib.sha256(said.encode())
