@@ -109,7 +109,8 @@ def _join(cuts: list[_Cut], labels: LabelMap, options: BeatOptions, rate: tuple[
         places = [LeadPlace(name, row, 0, options.length) for row, name in enumerate(lead_names)]
     table = pd.concat([pd.DataFrame(cut.columns) for cut in cuts], ignore_index=True)
     table.insert(0, "id", table["database"] + "/" + table["record"] + "/" + table["r_sample"].astype(str))
-    signals = np.concatenate([cut.signals for cut in cuts])
+    signals = np.empty((sum(len(cut.labels) for cut in cuts), n_leads, options.length), np.float32)
+    np.concatenate([cut.signals for cut in cuts], out=signals)
     return Examples(
         signals=signals.reshape(len(signals), 1, -1) if options.join_leads else signals,
         labels=np.concatenate([cut.labels for cut in cuts]),

@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ecglens.errors import EcglensError
 from ecglens.recordings.recording import Annotations, Recording
+
+# WFDB's signal(5): the sample value that means 'no sample', by format
+_INVALID = {"16": -(2**15), "61": -(2**15), "160": -(2**15), "80": -(2**7), "212": -(2**11), "310": -(2**9), "311": -(2**9)}
+_INVALID |= {"24": -(2**23), "32": -(2**31)}
 
 # What wfdb raises on files that are damaged; everything else is a fault of ours and may surface
 _DAMAGE = (ValueError, IndexError, KeyError, TypeError, OSError, AttributeError, AssertionError, LookupError)
@@ -27,9 +32,9 @@ def read_wfdb(folder: Path, record: str, *, database: str = "", patient: str | N
         if not (folder / f"{record}.{ending}").is_file():
             raise EcglensError(f"{record}.{ending} is missing in {folder}")
     header, remarks = _read_signals(folder, record)
-    _check_checksums(header, record)
-    signal = np.ascontiguousarray(header.dac(return_res=32).T)
-    signal *= np.array([_to_millivolt(unit, record) for unit in header.units], np.float32)[:, None]
+    digital = np.ascontiguousarray(header.d_signal.T)
+    _check_checksums(header, digital, record)
+    signal = _millivolts(header, digital, record)
     age, sex, diagnoses = _clinical_comments(header.comments)
     return Recording(
         database=database,
@@ -51,21 +56,25 @@ def _read_signals(folder: Path, record: str) -> tuple[Any, tuple[str, ...]]:
     import wfdb
 
     try:
-        wfdb.rdheader(str(folder / record))
-    except _DAMAGE as error:
-        with tempfile.TemporaryDirectory() as scratch:
-            _write_plain_header(folder, record, Path(scratch), error)
-            return _read_digital(Path(scratch), record), (
-                "date or time on the header's first line was not valid and is ignored",
-            )
-    return _read_digital(folder, record), ()
+        return _read_digital(folder, record), ()
+    except EcglensError:
+        try:
+            wfdb.rdheader(str(folder / record))
+        except _DAMAGE as error:
+            with tempfile.TemporaryDirectory() as scratch:
+                _write_plain_header(folder, record, Path(scratch), error)
+                return _read_digital(Path(scratch), record), (
+                    "date or time on the header's first line was not valid and is ignored",
+                )
+        raise
 
 
 def _read_digital(folder: Path, record: str) -> Any:
     import wfdb
 
     try:
-        header = wfdb.rdrecord(str(folder / record), physical=False)
+        # 16 bits hold every sample of these formats, and are four times quicker than wfdb's 64
+        header = wfdb.rdrecord(str(folder / record), physical=False, return_res=_resolution(folder, record))
     except FileNotFoundError as error:
         raise EcglensError(f"{Path(str(error.filename)).name} is missing: the header of record {record} names it") from None
     except _DAMAGE as error:
@@ -73,6 +82,14 @@ def _read_digital(folder: Path, record: str) -> Any:
     if header.n_sig == 0 or header.d_signal is None:
         raise EcglensError(f"record {record} has no signals; expected at least one lead")
     return header
+
+
+def _resolution(folder: Path, record: str) -> int:
+    """Bits that hold each sample, by the formats that the header names."""
+    lines = (folder / f"{record}.hea").read_text(encoding="latin-1").splitlines()
+    words = [line.split() for line in lines if line.strip() and not line.startswith("#")][1:]
+    formats = {re.split(r"[x:+]", line[1])[0] for line in words if len(line) > 1}
+    return 16 if formats <= {"8", "16", "61", "80", "160", "212", "310", "311"} else 64
 
 
 def _write_plain_header(folder: Path, record: str, scratch: Path, error: Exception) -> None:
@@ -91,9 +108,25 @@ def _write_plain_header(folder: Path, record: str, scratch: Path, error: Excepti
             shutil.copyfile(folder / name, scratch / name)
 
 
-def _check_checksums(header: Any, record: str) -> None:
+def _millivolts(header: Any, digital: NDArray[np.integer[Any]], record: str) -> NDArray[np.float32]:
+    """float32 (lead, time) in mV, NaN where the recorder marked a sample invalid."""
+    signal = digital.astype(np.float32)
+    for row, (kind, zero, gain, unit) in enumerate(
+        zip(header.fmt, header.baseline, header.adc_gain, header.units, strict=True)
+    ):
+        if not gain > 0:
+            raise EcglensError(f"{record}: gain of lead {header.sig_name[row]} is {gain}; expected a positive number")
+        invalid = digital[row] == _INVALID[kind] if kind in _INVALID else None
+        signal[row] -= zero
+        signal[row] *= _to_millivolt(unit, record) / gain
+        if invalid is not None and invalid.any():
+            signal[row, invalid] = np.nan
+    return signal
+
+
+def _check_checksums(header: Any, digital: NDArray[np.integer[Any]], record: str) -> None:
     """Each lead's 16-bit sum must be the one in the header."""
-    for lead, wanted, found in zip(header.sig_name, header.checksum, header.calc_checksum(), strict=True):
+    for lead, wanted, found in zip(header.sig_name, header.checksum, digital.sum(axis=1, dtype=np.int64), strict=True):
         if wanted is not None and (int(wanted) - int(found)) % 65536:
             raise EcglensError(
                 f"{record}: checksum of lead {lead} is {int(found) % 65536}, the header says "

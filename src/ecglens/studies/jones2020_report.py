@@ -356,7 +356,8 @@ def _right_and_wrong(source: _Sources, drawn: Path) -> Section:
     if "outliers.auc" in metrics:
         text.append(
             f"The paper hopes that a beat whose map is unusual is a beat likely to be wrong. Measured on "
-            f"{metrics['outliers.n']} test beats ({metrics['outliers.errors']} errors): distance from the class's usual map finds errors with AUC "
+            f"{metrics['outliers.n']} test beats ({metrics['outliers.errors']} errors): distance from the class's "
+            f"usual map finds errors with AUC "
             f"{metrics['outliers.auc']:.3f}; the model's own doubt (1 - probability) does so with AUC "
             f"{metrics['outliers.auc_of_doubt']:.3f}."
         )
@@ -374,13 +375,15 @@ def _trust(source: _Sources) -> Section:
     metrics = source.metrics
     dependence = source.table("dependence").groupby("method")[["change", "correlation"]].median().reset_index()
     text = [
-        "Each map was asked for twice: for the likeliest class and for the second likeliest. 'change' is 0 where both maps are "
+        "Each map was asked for twice: for the likeliest class and for the second likeliest. 'change' is 0 where both "
+        "maps are "
         "the same and 1 where they have nothing in common; 'correlation' is between their sizes.",
     ]
     sheets = [sheet(dependence, "dependence", "Does the map depend on the class? Median over beats, this model")]
     if "rr.share_median" in metrics:
         text.append(
-            f"This model also sees the RR intervals. Their share in its decisions is {metrics['rr.share_median']:.0%} (median; "
+            f"This model also sees the RR intervals. Their share in its decisions is {metrics['rr.share_median']:.0%} "
+            f"(median; "
             "exact Shapley values of two players, signal and RR intervals). No map over the signal can show that part."
         )
         sheets.append(sheet(source.table("rr_share"), "rr_share", "Share of the RR intervals, by the class that was given"))
@@ -392,10 +395,13 @@ def _meaning(source: _Sources) -> Section:
     return Section(
         "What a map means, and what it does not",
         [
-            "A saliency map says how fast a number inside the network changes if one sample changes a little and all others stay. It "
-            "does not say that the sample caused the decision, that a cardiologist would look there, or that the model would fail "
+            "A saliency map says how fast a number inside the network changes if one sample changes a little and all "
+            "others stay. It "
+            "does not say that the sample caused the decision, that a cardiologist would look there, or that the "
+            "model would fail "
             "without it.",
-            "A bright segment can be noise, an electrode, or a habit of one patient. A dark segment can still matter: a network "
+            "A bright segment can be noise, an electrode, or a habit of one patient. A dark segment can still matter: "
+            "a network "
             "that has made up its mind has small gradients everywhere.",
             "Classes that live in one patient (see 'The beats') cannot be told from that patient by any map.",
             f"Every figure is in figures/ as SVG, every table in tables/ as CSV. {_NOT_FOR_PATIENTS}",

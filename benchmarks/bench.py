@@ -1,0 +1,106 @@
+"""What `make bench` runs: each claim as a ratio of two things measured in this one run, best of a few rounds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ecglens.analysis.profiles import class_profiles
+from ecglens.analysis.regions import region_means, segments_around_r
+from ecglens.errors import EcglensError
+from ecglens.examples.beats import BeatOptions, cut_beats
+from ecglens.examples.examples import LeadPlace
+from ecglens.examples.label_maps import label_map
+from ecglens.recordings.databases import Skipped, database, read_records
+from ecglens.recordings.places import find_database, records_present
+
+_MAX_BEATS = 105_079
+
+
+def best_of(rounds: int, work: Callable[[], object]) -> float:
+    """Seconds of the fastest round."""
+    seconds = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def reading(folder: Path) -> None:
+    """All records on disk to all corrected beats in memory, beside wfdb.rdsamp on the same records."""
+    import wfdb
+
+    which = database("mitdb")
+    records, _ = records_present(which, folder)
+
+    def plain() -> list[object]:
+        return [wfdb.rdsamp(str(folder / record)) for record in records]
+
+    def ours() -> object:
+        skipped: list[Skipped] = []
+        return cut_beats(
+            read_records(which, folder, records, skipped, swap_leads=True), label_map("jones"), BeatOptions(), skipped
+        )
+
+    base, mine = best_of(3, plain), best_of(3, ours)
+    print(f"beats of {len(records)} records / wfdb.rdsamp of them: {mine / base:.2f} x  ({mine:.2f} s / {base:.2f} s)")
+
+
+def segments() -> None:
+    """Segment analysis of as many beats as the paper has, beside one running sum over the same maps."""
+    rng = np.random.default_rng(0)
+    maps = rng.random((_MAX_BEATS, 1, 860), np.float32)
+    r_index = rng.integers(50, 300, _MAX_BEATS)
+    places = (LeadPlace("lead 1", 0, 0, 430), LeadPlace("lead 2", 0, 430, 430))
+    truth = np.where(rng.random(_MAX_BEATS) < 0.7, 4, rng.integers(0, 8, _MAX_BEATS))
+    predicted = np.where(rng.random(_MAX_BEATS) < 0.03, (truth + 1) % 8, truth)
+    tested = rng.random(_MAX_BEATS) < 0.25
+
+    def ours() -> object:
+        regions = segments_around_r(r_index, places, 360.0)
+        return class_profiles(region_means(maps, regions), regions, truth, predicted, tested, tuple("AEjLNPRV"))
+
+    mine, base = best_of(3, ours), best_of(3, lambda: np.cumsum(maps, axis=2))
+    print(
+        f"segments and class profiles of {_MAX_BEATS} beats / one np.cumsum: {mine / base:.2f} x  ({mine:.2f} s / {base:.2f} s)"
+    )
+
+
+def starting() -> None:
+    """The command line's start, beside an empty Python."""
+
+    def python(*words: str) -> Callable[[], object]:
+        return lambda: subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
+
+    base = best_of(5, python("-c", "pass"))
+    for name, words in (
+        ("import ecglens", ("-c", "import ecglens")),
+        ("ecglens --help", ("-c", "import sys; sys.argv=['ecglens', '--help']; from ecglens.cli import main; main()")),
+        ("ecglens studies", ("-c", "import sys; sys.argv=['ecglens', 'studies']; from ecglens.cli import main; main()")),
+    ):
+        mine = best_of(5, python(*words))
+        print(f"{name} / empty Python: {mine / base:.1f} x  ({mine:.2f} s / {base:.2f} s)")
+
+
+def main() -> None:
+    """Run all; without MIT-BIH the reading is left out with a word."""
+    print(f"{os.cpu_count()} cores")
+    starting()
+    segments()
+    try:
+        folder = find_database(database("mitdb"), None)
+    except EcglensError as error:
+        print(f"reading left out: {error}")
+    else:
+        reading(folder)
+
+
+if __name__ == "__main__":
+    main()
