@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ class BeatOptions:
     `length` samples centred on R. neighbours: what counts as a mark in "halfway", all "annotations" or only "beats".
     padding: zeros at the "end", or on both sides with R in the "centre" ("halfway" only). length: samples; longer
     "halfway" beats are dropped. merge_case: 'a' counts as 'A', 'e' as 'E'. join_leads: leads one behind the other in
-    one row.
+    one row. usual_beat: the record's usual beat (the median of its windows, no label used) in further rows under the beat.
     """
 
     extent: str = "fixed"
@@ -34,6 +35,7 @@ class BeatOptions:
     length: int = 430
     merge_case: bool = False
     join_leads: bool = False
+    usual_beat: bool = False
 
     def __post_init__(self) -> None:
         choose(self.extent, ["fixed", "halfway"], "extent")
@@ -41,6 +43,8 @@ class BeatOptions:
         choose(self.padding, ["centre", "end"], "padding")
         if self.length < 2:
             raise EcglensError(f"length is {self.length}; expected at least 2 samples")
+        if self.usual_beat and (self.join_leads or self.extent != "fixed"):
+            raise EcglensError("usual_beat needs extent=fixed and join_leads=false: beats must lie in line to have a median")
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,8 @@ def cut_beats(
 def _join(cuts: list[_Cut], labels: LabelMap, options: BeatOptions, rate: tuple[float, int]) -> Examples:
     fs, n_leads = rate
     lead_names = [f"lead {number + 1}" for number in range(n_leads)]
+    if options.usual_beat:
+        lead_names += [f"usual {name}" for name in lead_names]
     if options.join_leads:
         leads: tuple[str, ...] = (" + ".join(lead_names),)
         places = [LeadPlace(name, 0, k * options.length, options.length) for k, name in enumerate(lead_names)]
@@ -109,7 +115,7 @@ def _join(cuts: list[_Cut], labels: LabelMap, options: BeatOptions, rate: tuple[
         places = [LeadPlace(name, row, 0, options.length) for row, name in enumerate(lead_names)]
     table = pd.concat([pd.DataFrame(cut.columns) for cut in cuts], ignore_index=True)
     table.insert(0, "id", table["database"] + "/" + table["record"] + "/" + table["r_sample"].astype(str))
-    signals = np.empty((sum(len(cut.labels) for cut in cuts), n_leads, options.length), np.float32)
+    signals = np.empty((sum(len(cut.labels) for cut in cuts), len(lead_names), options.length), np.float32)
     np.concatenate([cut.signals for cut in cuts], out=signals)
     return Examples(
         signals=signals.reshape(len(signals), 1, -1) if options.join_leads else signals,
@@ -152,6 +158,9 @@ def _cut_one(recording: Recording, labels: LabelMap, options: BeatOptions, skipp
         n_broken = int(broken.sum())
         skipped.append(Skipped(recording.record, f"{n_broken} beats hold invalid (NaN) samples", n_broken))
     fine = ~broken
+    signals, names = signals[fine] if broken.any() else signals, recording.leads
+    if options.usual_beat and len(signals):
+        signals, names = _with_usual_beat(signals), (*names, *(f"usual {name}" for name in names))
     rr = _rr_intervals(beats.sample, recording.fs)
     columns: dict[str, NDArray[np.generic] | str] = {
         "database": recording.database,
@@ -163,10 +172,10 @@ def _cut_one(recording: Recording, labels: LabelMap, options: BeatOptions, skipp
         "valid_start": valid[fine, 0],
         "valid_stop": valid[fine, 1],
         "symbol": beats.symbol[keep][fine],
-        "lead_names": ", ".join(recording.leads),
+        "lead_names": ", ".join(names),
         **{name: values[keep][fine] for name, values in rr.items()},
     }
-    return _Cut(signals[fine], columns, label[keep][fine], facts.longest), facts
+    return _Cut(signals, columns, label[keep][fine], facts.longest), facts
 
 
 def _halfway(marks: NDArray[np.int64], at: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
@@ -209,17 +218,28 @@ def _padded_windows(
     return windows, valid
 
 
-def _rr_intervals(beats: NDArray[np.int64], fs: float, around: int = 5) -> dict[str, NDArray[np.float64]]:
-    """RR before and after each beat and the mean of the RR intervals within `around` beats of it, in s."""
-    rr = np.diff(beats) / fs
-    nothing = np.array([np.nan])
-    total = np.concatenate([[0.0], np.cumsum(rr)])
-    at = np.arange(len(beats))
-    first, last = np.maximum(at - around, 0), np.minimum(at + around, len(rr))
-    with np.errstate(invalid="ignore"):
-        local = (total[last] - total[first]) / (last - first)
+def _with_usual_beat(signals: NDArray[np.float32], at_most: int = 501) -> NDArray[np.float32]:
+    """The windows (beat, lead, time) with the median of up to `at_most` of them, evenly chosen, as further leads."""
+    chosen = np.linspace(0, len(signals) - 1, min(at_most, len(signals))).round().astype(int)
+    usual = np.median(signals[chosen], axis=0).astype(np.float32)
+    return np.concatenate([signals, np.broadcast_to(usual, signals.shape)], axis=1)
+
+
+def _rr_intervals(beats: NDArray[np.int64], fs: float, around: int = 10) -> dict[str, NDArray[np.float64]]:
+    """RR intervals beside each beat, and median and spread of those within `around` beats; s, NaN where there is none."""
+    nothing = np.full(around, np.nan)
+    rr = np.concatenate([nothing, np.diff(beats) / fs, nothing])  # rr[around + i - 1] ends at beat i
+    if not len(beats):
+        return dict.fromkeys(("rr_before", "rr_after", "rr_earlier", "rr_local", "rr_spread"), np.array([]))
+    near = sliding_window_view(rr, 2 * around)[: len(beats)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a record of one beat has no RR at all
+        local = np.nanmedian(near, axis=1)
+        spread = np.nanmean(np.abs(np.log(near / local[:, None])), axis=1)
     return {
-        "rr_before": np.concatenate([nothing, rr]),
-        "rr_after": np.concatenate([rr, nothing]),
+        "rr_before": near[:, around - 1],
+        "rr_after": near[:, around],
+        "rr_earlier": near[:, around - 2],
         "rr_local": local,
+        "rr_spread": spread,
     }

@@ -26,7 +26,9 @@ COLUMNS = (
     "lead_names",  # leads of this record, in order
     "rr_before",  # s, to the beat before; NaN where there is none
     "rr_after",  # s, to the beat after
-    "rr_local",  # s, mean over the ten RR intervals around
+    "rr_earlier",  # s, the RR interval before rr_before
+    "rr_local",  # s, median of the RR intervals within ten beats
+    "rr_spread",  # mean |log(RR / rr_local)| of the same intervals: how irregular the rhythm is
 )
 
 

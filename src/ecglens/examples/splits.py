@@ -142,7 +142,8 @@ def resample_classes(split: NDArray[np.str_], examples: Examples, rule: str, see
 
     rule: "none"; "second-largest" (Jones 2020): the largest class is cut to the size of the second largest without
     replacement, every other is drawn up to that size with replacement; "at-least-3%": classes below 3 % of the largest
-    are repeated up to it, nothing is thrown away.
+    are repeated up to it, nothing is thrown away; "300-per-patient": at most 300 random beats of each class and
+    patient, as the beats of one patient repeat each other.
     """
     rng = np.random.default_rng([seed, 2])
     train = np.flatnonzero(split == TRAIN)
@@ -163,9 +164,19 @@ def resample_classes(split: NDArray[np.str_], examples: Examples, rule: str, see
         size = round(0.03 * sizes[0])
         parts = [np.concatenate([members, rng.choice(members, max(size - len(members), 0))]) for members in by_class]
         rows = np.concatenate(parts)
+    elif rule == "300-per-patient":
+        rows = np.concatenate([_at_most_per_patient(members, examples, rng, 300) for members in by_class])
     else:
-        raise EcglensError(f"unknown resampling {rule!r} (choose from: none, second-largest, at-least-3%)")
+        known = "none, second-largest, at-least-3%, 300-per-patient"
+        raise EcglensError(f"unknown resampling {rule!r} (choose from: {known})")
     return Draw(rows.astype(np.int64), np.bincount(rows, minlength=len(examples)).astype(np.int64))
+
+
+def _at_most_per_patient(
+    members: NDArray[np.intp], examples: Examples, rng: np.random.Generator, limit: int
+) -> NDArray[np.intp]:
+    patients = examples.column("patient")[members]
+    return np.concatenate([rng.permutation(members[patients == name])[:limit] for name in np.unique(patients)])
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ class Classifier:
         return (signals,) if context is None else (signals, context)
 
     def context_of(self, examples: Examples) -> Tensor | None:
-        """The RR numbers (example, 4) where the module wants them, else None."""
+        """The RR numbers (example, 6) where the module wants them, else None."""
         return torch.from_numpy(rr_features(examples)) if self.context == "rr" else None
 
     def logits(self, examples: Examples) -> NDArray[np.float32]:

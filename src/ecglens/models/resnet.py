@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 _KERNEL = 17
-_UNITS = ((48, 4), (80, 2), (112, 2), (144, 2))  # (filters, stride) of each residual unit
-_STEM = 32
-N_CONTEXT = 4  # see ecglens.examples.context
+_UNITS = ((24, 4), (40, 2), (56, 2), (72, 2))  # (filters, stride) of each residual unit
+_STEM = 16
+N_CONTEXT = 6  # see ecglens.examples.context
 
 
 class _Unit(nn.Module):
@@ -36,7 +36,7 @@ class _Unit(nn.Module):
 
 
 class ResNet(nn.Module):
-    """(example, lead, time) to logits (example, class); with `context`, also takes RR numbers (example, 4).
+    """(example, lead, time) to logits (example, class); with `context`, also takes RR numbers (example, 6).
 
     Left out, the RR numbers count as 'regular rhythm' (all zero).
     """

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ecglens.errors import choose
+from ecglens.errors import EcglensError, choose
 
 SCALES = {
     "none": "mV as recorded",
     "offset": "mV, each lead's own mean taken off: amplitudes stay, electrode offset and slow wander go",
     "lead": "each lead of each example to mean 0 and standard deviation 1",
+    "usual": "each lead's own mean taken off, in standard deviations of the patient's usual beat (second half of the rows)",
     "joint": "all leads of an example together to [0, 1] by their common minimum and maximum (Jones 2020)",
 }
 
@@ -26,6 +27,12 @@ def scale(x: Tensor, name: str) -> Tensor:
     if name == "lead":
         centred = x - x.mean(dim=2, keepdim=True)
         spread = centred.square().mean(dim=2, keepdim=True).sqrt()
+        return centred / torch.where(spread > 1e-6, spread, 1.0)
+    if name == "usual":
+        if x.shape[1] % 2:
+            raise EcglensError(f"scale 'usual' needs each lead's usual beat as a further row; found {x.shape[1]} rows")
+        centred = x - x.mean(dim=2, keepdim=True)
+        spread = centred[:, x.shape[1] // 2 :].square().mean(dim=2, keepdim=True).sqrt().repeat(1, 2, 1)
         return centred / torch.where(spread > 1e-6, spread, 1.0)
     if name == "joint":
         low, high = x.amin(dim=(1, 2), keepdim=True), x.amax(dim=(1, 2), keepdim=True)
