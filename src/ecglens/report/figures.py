@@ -98,29 +98,30 @@ def beat_on_paper(beat: pd.DataFrame, *, signed: bool | None) -> Figure:
     width, height = paper_size(span[1] - span[0], mv[1] - mv[0], _ZOOM)
     with_map = signed is not None
     strip_height = 6.0 if with_map else 0.0
-    figure = new_figure(14 + (width + 12) * len(leads) + (14 if with_map else 0), height + strip_height + 25)
+    n_rows = -(-len(leads) // 2)  # the leads side by side; the usual beat's, where there are any, below
+    cell = height + strip_height + 20
+    figure = new_figure(14 + (width + 12) * min(len(leads), 2) + (14 if with_map else 0), cell * n_rows + 5)
     limit = float(beat["map"].abs().max()) or 1.0
     drawn = None
     for k, lead in enumerate(leads):
         mine = beat[beat["lead"] == lead]
-        left = 13 + k * (width + 12)
-        axes = place(figure, left, 14 + strip_height, width, height)
+        left, bottom = 13 + (k % 2) * (width + 12), 14 + cell * (n_rows - 1 - k // 2)
+        axes = place(figure, left, bottom + strip_height, width, height)
         draw_paper(axes, span, mv)
         time, valid = mine["time_s"].to_numpy(), mine["valid"].to_numpy(bool)
+        below = axes
         if with_map:
-            strip = place(figure, left, 11, width, strip_height - 1.5)
-            drawn = draw_map(axes, strip, time, mine["map"].to_numpy(), limit=limit, signed=bool(signed))
+            below = place(figure, left, bottom - 3, width, strip_height - 1.5)
+            drawn = draw_map(axes, below, time, mine["map"].to_numpy(), limit=limit, signed=bool(signed))
             axes.set_xticklabels([])
-            strip.set_xlabel("s from R", fontsize=8)
-            _same_ticks(strip, axes)
-        else:
-            axes.set_xlabel("s from R", fontsize=8)
+            _same_ticks(below, axes)
+        below.set_xlabel("s from R", fontsize=8)
         _grey_out(axes, time, ~valid)
         draw_trace(axes, time, mine["mv"].to_numpy())
         axes.set_title(lead, fontsize=9, loc="left", pad=3)
-        axes.set_ylabel("mV" if k == 0 else "", fontsize=8)
+        axes.set_ylabel("mV" if k % 2 == 0 else "", fontsize=8)
     if drawn is not None:
-        bar_axes = place(figure, 13 + len(leads) * (width + 12) - 8, 14 + strip_height, 3, height)
+        bar_axes = place(figure, 13 + min(len(leads), 2) * (width + 12) - 8, 14 + strip_height, 3, cell * n_rows - 22)
         bar = figure.colorbar(drawn, cax=bar_axes)  # type: ignore[arg-type]
         bar.ax.tick_params(labelsize=6, length=1)
         bar.set_label("gradient: against | for the class" if signed else "map (min-max of this beat)", fontsize=7)
@@ -166,8 +167,8 @@ def class_maps(profiles: pd.DataFrame, *, unit: str, signed: bool = False) -> Fi
     table = profiles[profiles["group"] == "all"]
     classes, leads = list(dict.fromkeys(table["class"])), list(dict.fromkeys(table["lead"]))
     regions = {lead: list(dict.fromkeys(table.loc[table["lead"] == lead, "region"])) for lead in leads}
-    cell = 74.0 / max(len(names) for names in regions.values())
-    width, height = 74.0, 8.0 * len(classes)
+    width, height = 150.0 / len(leads), 8.0 * len(classes)
+    cell = width / max(len(names) for names in regions.values())
     figure = new_figure(24 + (width + 4) * len(leads) + 20, height + 27)
     top = float(table["median"].abs().max()) or 1.0
     drawn = None
@@ -212,11 +213,12 @@ def right_and_wrong(profiles: pd.DataFrame, name: str, *, unit: str) -> Figure |
     ]
     upper_tables = [(mine[mine["group"] == group], label, colour) for group, label, colour in upper]
     leads = list(dict.fromkeys(mine["lead"]))
-    figure = new_figure(18 + 78 * len(leads), 88)
+    width = 150.0 / len(leads)
+    figure = new_figure(18 + (width + 4) * len(leads), 88)
     top = max(float(part[["median", "q75"]].max().max()) for part, _, _ in (*upper_tables, *lower_tables) if len(part))
     for row, tables in enumerate((upper_tables, lower_tables)):
         for k, lead in enumerate(leads):
-            axes = place(figure, 14 + 78 * k, 48 - 38 * row, 74, 30)
+            axes = place(figure, 14 + (width + 4) * k, 48 - 38 * row, width, 30)
             for table, label, colour in tables:
                 _band(axes, table[table["lead"] == lead], label, colour)
             regions = list(dict.fromkeys(mine.loc[mine["lead"] == lead, "region"]))
