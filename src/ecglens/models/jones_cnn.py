@@ -6,11 +6,13 @@ from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from ecglens.models.keras_start import keras_dense, keras_variance_scaling
 
 _FILTERS = 32
 _KERNEL = 16
+_SAME = ((_KERNEL - 1) // 2, _KERNEL // 2)  # Keras pads an even kernel's odd zero at the end
 
 
 class _Unit(nn.Module):
@@ -18,16 +20,16 @@ class _Unit(nn.Module):
 
     def __init__(self, filters: int) -> None:
         super().__init__()
-        self.first = nn.Conv1d(_FILTERS, filters, _KERNEL, padding="same")
+        self.first = nn.Conv1d(_FILTERS, filters, _KERNEL)
         self.norm = _batch_norm(filters)
-        self.second = nn.Conv1d(filters, _FILTERS, _KERNEL, padding="same")
+        self.second = nn.Conv1d(filters, _FILTERS, _KERNEL)
         self.first_active = nn.LeakyReLU(0.3)
         self.second_active = nn.LeakyReLU(0.3)
         self.drop = nn.Dropout(0.2)
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = self.first_active(self.norm(self.first(x)))
-        return x + self.drop(self.second_active(self.second(hidden)))
+        hidden = self.first_active(self.norm(self.first(pad(x, _SAME))))
+        return x + self.drop(self.second_active(self.second(pad(hidden, _SAME))))
 
 
 class JonesCNN(nn.Module):

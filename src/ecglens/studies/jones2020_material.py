@@ -60,8 +60,8 @@ def prepare(question: Question, folder: Path, this: Run) -> Material:
     if question.quick and len(there) > 10:
         chosen = tuple(record for record in _QUICK[question.split].split() if record in there)
         there, missing = chosen or there[:10], ()
-    for record in missing:
-        say(f"record {record} is not in {folder}")
+    if missing:
+        say(f"{len(missing)} records are not in {folder}: {', '.join(missing)}")
     skipped: list[Skipped] = []
     recordings = read_records(which, folder, there, skipped, swap_leads=recipe.swap_leads)
     examples, facts = cut_beats(recordings, label_map(question.classes), recipe.beats, skipped)

@@ -219,7 +219,9 @@ def _scores(source: _Sources, drawn: Path) -> Section:
     metrics = source.metrics
     paper = with_intervals(source.table("paper").rename(columns={"low": "ours_low", "high": "ours_high"}), ["ours"])
     per_class = source.table("paper_per_class")
-    per_class = per_class.drop(columns=[name for name in per_class if per_class[name].isna().all()])
+    per_class = per_class.drop(
+        columns=[name for name in per_class if name.startswith("paper") and per_class[name].isna().all()]
+    )
     averages = ["class", "support", "patients", "predicted", *_CLASS_METRICS]
     paper_columns = [name for name in per_class if name.startswith("paper")]
     by_class = with_intervals(per_class, [name for name in _CLASS_METRICS if name in per_class])
