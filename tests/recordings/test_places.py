@@ -135,7 +135,7 @@ def test_an_address_where_nobody_answers_is_one_line(tiny: Database, tmp_path: P
 
 @pytest.mark.parametrize("address", ["physionet.org/files", "ftp2://x", "http://", "C:\\mirror"])
 def test_an_address_that_is_none_is_one_line(tiny: Database, tmp_path: Path, address: str) -> None:
-    with pytest.raises(EcglensError) as caught:
+    with pytest.raises(EcglensError, match="cannot be reached") as caught:
         fetch(tiny, tmp_path / "data", address)
     assert "\n" not in str(caught.value)
 

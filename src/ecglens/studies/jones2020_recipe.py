@@ -127,7 +127,7 @@ def _corrected(model: str, split: str) -> Recipe:
     recipe = Recipe(epochs=4) if split == "holdout" else Recipe(epochs=2, validation="patients")
     if split == "ds1-ds2":
         # ectopic beats stand out from the patient's others; of a class that fills whole records that cannot be said
-        recipe = replace(recipe, usual_beat=True, scale="usual", resample="300-per-patient", epochs=4)
+        recipe = replace(recipe, usual_beat=True, scale="usual")
     if model == "lstm":
         return replace(recipe, epochs=15, bf16=False)
     if model == "cnn":
