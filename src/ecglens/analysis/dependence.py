@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ecglens.attribution.gradient import Method
 from ecglens.errors import EcglensError
 from ecglens.examples.examples import Examples
-from ecglens.models.classifier import Classifier
+from ecglens.models.classifier import Classifier, evaluating
 
 
 def class_dependence(
@@ -51,7 +51,6 @@ def context_share(
     rng = np.random.default_rng([seed, 5])
     of_rr = np.zeros(len(examples))
     of_signal = np.zeros(len(examples))
-    classifier.module.eval()
     for _ in range(draws):
         pick = torch.from_numpy(rng.integers(len(background), size=len(examples)))
         there, absent = (signals, context), (other_signals[pick], other_context[pick])
@@ -67,7 +66,7 @@ def context_share(
 def _margin(
     classifier: Classifier, signals: torch.Tensor, context: torch.Tensor, target: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    with torch.inference_mode():
+    with evaluating(classifier.module), torch.inference_mode():
         parts = zip(signals.split(512), context.split(512), strict=True)
         logits = torch.cat([classifier.module(*part) for part in parts]).double().numpy()
     chosen = logits[np.arange(len(target)), target]

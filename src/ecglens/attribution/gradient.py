@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ecglens.errors import EcglensError
 from ecglens.examples.examples import Examples
-from ecglens.models.classifier import Classifier
+from ecglens.models.classifier import Classifier, evaluating
 
 # (classifier, examples, target class of each) to maps (example, lead, time)
 Method = Callable[[Classifier, Examples, NDArray[np.int64]], NDArray[np.float32]]
@@ -26,7 +26,7 @@ def class_logit_gradient(classifier: Classifier, examples: Examples, target: NDA
     """
     signals, *context = classifier.inputs(examples)
     signals.requires_grad_(True)
-    with _evaluating(classifier.module):
+    with _frozen(classifier.module):
         logits = classifier.module(signals, *context)
         chosen = logits.gather(1, torch.from_numpy(target)[:, None]).sum()
         (gradient,) = torch.autograd.grad(chosen, signals)
@@ -43,7 +43,7 @@ def mean_activation_gradient(classifier: Classifier, examples: Examples, target:
     if classifier.cam_layer is None:
         raise EcglensError(f"{classifier.name} has no convolution; this map reads the last one")
     signals = torch.from_numpy(np.round(examples.signals * 1000)).requires_grad_(True)
-    with _evaluating(classifier.module), _output_of(classifier.module, classifier.cam_layer) as caught:
+    with _frozen(classifier.module), _output_of(classifier.module, classifier.cam_layer) as caught:
         classifier.module(signals)
         # per example: batch mates do not meet in evaluation mode
         (gradient,) = torch.autograd.grad(caught[0].mean(dim=(1, 2)).sum(), signals)
@@ -59,17 +59,14 @@ METHODS: dict[str, Method] = {
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode with frozen weights; mode and flags are put back as they were, module by module."""
-    modes = {part: part.training for part in module.modules()}
+def _frozen(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode and no gradients for the weights; modes and flags are put back as they were."""
     wanted = {value: value.requires_grad for value in module.parameters()}
-    module.eval()
     module.requires_grad_(False)
     try:
-        yield
+        with evaluating(module):
+            yield
     finally:
-        for part, mode in modes.items():
-            part.training = mode
         for value, flag in wanted.items():
             value.requires_grad_(flag)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,18 @@ from ecglens.models.scaling import SCALES, scale
 from ecglens.progress import bar
 
 _BATCH = 512
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside the block; afterwards every part is in the mode in which it was found."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
 
 
 @dataclass
@@ -74,18 +87,14 @@ class Classifier:
         if cam_layer is not None and cam_layer not in dict(module.named_modules()):
             raise EcglensError(f"{wrapped.name} has no layer {cam_layer!r}; see dict(model.named_modules())")
         probe = torch.zeros(2, len(leads), length)
-        was_training = module.training
-        module.eval()
         try:
-            with torch.no_grad():
+            with evaluating(module), torch.no_grad():
                 out = module(probe)
-        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        except Exception as error:  # whatever a stranger's module raises
             reason = " ".join(str(error).split())[:200]
             raise EcglensError(
                 f"{wrapped.name} does not take signals (example, {len(leads)} leads, {length} samples): {reason}"
             ) from None
-        finally:
-            module.train(was_training)
         if not isinstance(out, Tensor) or out.shape != (2, len(classes)):
             found = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
             raise EcglensError(
@@ -131,17 +140,12 @@ class Classifier:
     def logits(self, examples: Examples) -> NDArray[np.float32]:
         """Logits (example, class), in evaluation mode, batch by batch; the module's mode is left as it was."""
         self.expect(examples)
-        was_training = self.module.training
-        self.module.eval()
         out = np.empty((len(examples), len(self.classes)), np.float32)
-        try:
-            with torch.inference_mode(), bar("predict", len(examples)) as progress:
-                for start in range(0, len(examples), _BATCH):
-                    rows = np.arange(start, min(start + _BATCH, len(examples)))
-                    out[rows] = self.module(*self.inputs(examples.take(rows))).float().numpy()
-                    progress.step(len(rows))
-        finally:
-            self.module.train(was_training)
+        with evaluating(self.module), torch.inference_mode(), bar("predict", len(examples)) as progress:
+            for start in range(0, len(examples), _BATCH):
+                rows = np.arange(start, min(start + _BATCH, len(examples)))
+                out[rows] = self.module(*self.inputs(examples.take(rows))).float().numpy()
+                progress.step(len(rows))
         return out
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -95,6 +95,8 @@ def load(folder: Path) -> Classifier:
             fs=float(card["fs"]),
             scale=card["scale"],
         )
+        model.activation, thresholds = card["activation"], card["thresholds"]
+        model.thresholds = None if thresholds is None else tuple(map(float, thresholds))
     except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise EcglensError(f"{folder / 'model.json'} is damaged ({type(error).__name__}: {error})") from None
     try:

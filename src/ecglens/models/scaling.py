@@ -25,17 +25,21 @@ def scale(x: Tensor, name: str) -> Tensor:
     if name == "offset":
         return x - x.mean(dim=2, keepdim=True)
     if name == "lead":
-        centred = x - x.mean(dim=2, keepdim=True)
-        spread = centred.square().mean(dim=2, keepdim=True).sqrt()
-        return centred / torch.where(spread > 1e-6, spread, 1.0)
+        return _standardised(x, x)
     if name == "usual":
         if x.shape[1] % 2:
             raise EcglensError(f"scale 'usual' needs each lead's usual beat as a further row; found {x.shape[1]} rows")
-        centred = x - x.mean(dim=2, keepdim=True)
-        spread = centred[:, x.shape[1] // 2 :].square().mean(dim=2, keepdim=True).sqrt().repeat(1, 2, 1)
-        return centred / torch.where(spread > 1e-6, spread, 1.0)
+        return _standardised(x, x[:, x.shape[1] // 2 :].repeat(1, 2, 1))
     if name == "joint":
         low, high = x.amin(dim=(1, 2), keepdim=True), x.amax(dim=(1, 2), keepdim=True)
         varies = high > low
         return torch.where(varies, (x - low) / torch.where(varies, high - low, 1.0), x)
     return x
+
+
+def _standardised(x: Tensor, unit: Tensor) -> Tensor:
+    """Each row's mean taken off, divided by the standard deviation of the same row of `unit`; zeros where that is flat."""
+    varies = unit.amax(dim=2, keepdim=True) > unit.amin(dim=2, keepdim=True)
+    variance = (unit - unit.mean(dim=2, keepdim=True)).square().mean(dim=2, keepdim=True)
+    # the root of zero has no gradient, so flat rows never come to it
+    return (x - x.mean(dim=2, keepdim=True)) * varies / torch.where(varies, variance, 1.0).sqrt()

@@ -113,7 +113,7 @@ def read_records(
             skipped.append(Skipped(record, str(error)))
             continue
         order = which.lead_order.get(record)
-        if swap_leads and order and recording.leads != order:
+        if swap_leads and order and recording.leads != order and set(recording.leads) == set(order):
             recording = recording.with_leads(order, f"leads put in the order {', '.join(order)}")
         yield recording
 

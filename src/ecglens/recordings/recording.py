@@ -66,8 +66,8 @@ class Recording:
             for sample, symbol, note in zip(marks.sample, marks.symbol, marks.note, strict=True)
             if symbol == "+" and note.startswith("(")
         ]
-        ends = [start for start, _ in at[1:]] + [self.signal.shape[1]]
-        return [(start, end, rhythm) for (start, rhythm), end in zip(at, ends, strict=True)]
+        ends = [start for start, _ in at][1:] + [self.signal.shape[1]]
+        return [(start, end, rhythm) for (start, rhythm), end in zip(at, ends, strict=False)]
 
     def with_leads(self, order: tuple[str, ...], remark: str) -> Recording:
         """The same recording with its leads in another order; `remark` says why."""

@@ -35,10 +35,12 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            plain = json.loads(file.metadata()["state"])
+            state = _put_tensors(json.loads(file.metadata()["state"]), tensors)
+        if not isinstance(state, dict):
+            raise TypeError("its content is no table")
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise EcglensError(f"{path} is damaged ({type(error).__name__}); delete it to train from the start") from None
-    return _put_tensors(plain, tensors)
+    return state
 
 
 def drop_checkpoint(folder: Path) -> None:

@@ -87,10 +87,12 @@ def fit(
     removed. The global random state is left as it was. Raises EcglensError when the loss is no longer a number.
     """
     classifier.expect(examples)
+    if len(rows) < 2:
+        raise EcglensError(f"there are {len(rows)} rows to train on; expected at least 2")
     trainer = _Trainer(classifier, examples, rows, validation, options, seed)
-    fingerprint = _fingerprint(classifier, examples, rows, options, seed)
+    fingerprint = _fingerprint(classifier, examples, rows, validation, options, seed)
     state = load_checkpoint(folder)
-    if state is not None and state["fingerprint"] == fingerprint:
+    if state is not None and state.get("fingerprint") == fingerprint:
         trainer.restore(state)
         say(f"training goes on after epoch {trainer.epoch} of {options.epochs}")
     with (
@@ -159,16 +161,17 @@ class _Trainer:
         torch.manual_seed(int(np.random.SeedSequence([self.seed, self.epoch]).generate_state(1)[0]))
         order = self.rows[torch.randperm(len(self.rows))]
         self.module.train()
-        total = 0.0
+        total, seen = 0.0, 0
         for step in range(self.steps):
             batch = order[step * self.options.batch : (step + 1) * self.options.batch]
             total += self._one_step(batch) * len(batch)
+            seen += len(batch)
             progress.step(len(batch), note=f"epoch {self.epoch + 1}/{self.options.epochs}")
         self.epoch += 1
         row = {
             "epoch": float(self.epoch),
             "rate": float(self.optimiser.param_groups[0]["lr"]),
-            "train_loss": total / max(len(order), 1),
+            "train_loss": total / seen,
             "validation_loss": self._validation_loss(),
         }
         self._judge(row["validation_loss"])
@@ -213,7 +216,10 @@ class _Trainer:
         self.module.eval()
         with torch.no_grad():
             losses = [self._loss_of(self.signals[batch], batch) * len(batch) for batch in self.validation.split(512)]
-        return float(torch.stack(losses).sum() / len(self.validation))
+        loss = float(torch.stack(losses).sum() / len(self.validation))
+        if not np.isfinite(loss):
+            raise EcglensError(f"the validation loss became {loss} in epoch {self.epoch}; look for invalid samples")
+        return loss
 
     def _judge(self, loss: float) -> None:
         """Compare with the epochs before: schedule, best weights, early stop."""
@@ -251,10 +257,19 @@ def _plain(state: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in state.items() if not callable(value)}
 
 
-def _fingerprint(classifier: Classifier, examples: Examples, rows: NDArray[np.int64], options: TrainOptions, seed: int) -> str:
+def _fingerprint(
+    classifier: Classifier,
+    examples: Examples,
+    rows: NDArray[np.int64],
+    validation: NDArray[np.int64],
+    options: TrainOptions,
+    seed: int,
+) -> str:
     """Names one training: two that share it go the same way."""
-    said = json.dumps([classifier.name, classifier.classes, classifier.scale, asdict(options), seed, examples.signals.shape])
+    shapes = [[name, list(value.shape)] for name, value in classifier.module.state_dict().items()]
+    said = json.dumps([classifier.name, classifier.classes, classifier.scale, asdict(options), seed, shapes])
     digest = hashlib.sha256(said.encode())
-    digest.update(rows.tobytes())
-    digest.update(examples.labels.tobytes())
+    for array in (rows, validation, examples.labels, examples.signals):
+        digest.update(str(array.shape).encode())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

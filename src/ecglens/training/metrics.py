@@ -83,6 +83,7 @@ def ranking_scores(
         auc = (new_misses * (hits_before + hits) / 2).sum(1) / (n_hits * n_misses)[:, 0]
         precision = np.where(hits + misses > 0, hits / (hits + misses), 0.0)
         average_precision = (new_hits * precision).sum(1) / n_hits[:, 0]
+    average_precision[n_misses[:, 0] == 0] = np.nan
     return auc, average_precision
 
 
