@@ -200,8 +200,8 @@ def ecglens() -> Callable[..., Done]:
 def tiny_run(ecglens: Callable[..., Done], tiny_data: Path) -> Callable[..., Done]:
     """Runs jones2020 on `tiny_data`, or on another `data`, in a second or two: tiny_run(out, "--stop-after", "examples")."""
 
-    def call(out: Path, *words: object, data: Path = tiny_data) -> Done:
-        short = ("--quick", "--set", "batch=16", "--set", "epochs=3")
+    def call(out: Path, *words: object, data: Path = tiny_data, quick: bool = True) -> Done:
+        short = (*(("--quick",) if quick else ()), "--set", "batch=16", "--set", "epochs=3")
         return ecglens("run", "jones2020", *short, "--data", data, "--out", out, *words)
 
     return call

@@ -66,7 +66,7 @@ class Recording:
             for sample, symbol, note in zip(marks.sample, marks.symbol, marks.note, strict=True)
             if symbol == "+" and note.startswith("(")
         ]
-        ends = [start for start, _ in at][1:] + [self.signal.shape[1]]
+        ends = [*(start for start, _ in at[1:]), self.signal.shape[1]]
         return [(start, end, rhythm) for (start, rhythm), end in zip(at, ends, strict=False)]
 
     def with_leads(self, order: tuple[str, ...], remark: str) -> Recording:
