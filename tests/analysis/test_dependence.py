@@ -146,7 +146,6 @@ def test_context_share_is_0_where_rr_is_ignored_1_where_the_signal_is_and_0_wher
         (lambda s, c: (0 * s + 1, 0 * c, 0 * s), 0.0),
     ):
         found = context_share(_toy(logits, examples), examples, target, background, 0)
-        # the three logits of the third are constant, of the first two never equal in target and others
         np.testing.assert_allclose(found, share, atol=1e-5)
 
 

@@ -129,10 +129,7 @@ def _asked(source: _Sources) -> Section:
             else f"yes. Asked about the second likeliest class, half of the beats' maps change by at least {change:.0%}."
         )
     )
-    if (
-        asked["recipe_name"] == "as-published"
-        and source.run.about["training"]["epochs"] * source.run.about["training"]["rows"]
-    ):
+    if asked["recipe_name"] == "as-published":
         text.append(_length_note(source))
     return Section("What was asked, in short", text)
 
@@ -275,9 +272,10 @@ def _recipes(source: _Sources, other: _Sources | None) -> Section:
         "The two recipes differ in these options, and in nothing else. 'This run' may differ from both by --set or --quick."
     ]
     sheets = [sheet(source.table("recipes"), "recipes", "What the paper did, what we would do, and why")]
+    sheets.append(sheet(source.table("effects"), "effects", "What an option does to the numbers, measured in this very run"))
     if other is None:
         text.append(
-            "What the difference does to the numbers is seen by running both recipes: 'ecglens report RUN --beside OTHER_RUN' "
+            "What all of them together do to the numbers is seen by running both recipes: 'ecglens report RUN --beside OTHER_RUN' "
             "puts them side by side here."
         )
     else:

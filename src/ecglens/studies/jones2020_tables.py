@@ -56,8 +56,9 @@ def analyse(
     _write_extraction(question, examples, this, folder, which)
     _write_recipes(question, this)
     _write_paper(question, this)
-    metrics = json.loads((this.path / "metrics.json").read_text(encoding="utf-8"))
-    write_json(this.path / "metrics.json", metrics | found)
+    metrics = json.loads((this.path / "metrics.json").read_text(encoding="utf-8")) | found
+    write_json(this.path / "metrics.json", metrics)
+    _write_effects(material, metrics, this)
 
 
 def _write_profiles(examples: Examples, maps: Attributions, tested: NDArray[np.bool_], this: Run) -> NDArray[np.floating[Any]]:
@@ -271,6 +272,27 @@ def _write_recipes(question: Question, this: Run) -> None:
             )
     write_table(this.tables / "recipes.csv", pd.DataFrame(rows))
     write_json(this.path / "tables" / "recipe.json", asdict(question.recipe))
+
+
+def _write_effects(material: Material, metrics: dict[str, Any], this: Run) -> None:
+    """tables/effects.csv: what single options do to the numbers, as far as one run can show it."""
+    facts, table = material.facts, material.examples.table
+    rows: list[tuple[str, str, float]] = [
+        ("average_over", "macro F1 over the classes that occur", metrics["test.macro_f1"]),
+        ("average_over", "macro F1 over all classes", metrics["test.macro_f1_all"]),
+        ("extent", "share of beats dropped for their length", facts.too_long / max(facts.of_classes, 1)),
+        ("padding", "share of the windows that is padding", metrics["maps.padding_time"]),
+        ("padding", "share of the maps that lies on padding", metrics["maps.padding_share"]),
+        ("merge_case", "beats 'a' and 'e' among the kept", float(table["symbol"].isin(["a", "e"]).sum())),
+    ]
+    for method in METHODS:
+        key = f"maps.class_change.{method}"
+        if key in metrics:
+            rows.append(("map_of", f"{method}: change of the map when another class is asked for", metrics[key]))
+    for part, name in (("test", "all test patients"), ("test_unseen_patients", "test patients never trained on")):
+        if f"{part}.accuracy" in metrics:
+            rows.append(("split", f"accuracy, {name}", metrics[f"{part}.accuracy"]))
+    write_table(this.tables / "effects.csv", pd.DataFrame(rows, columns=["option", "measured", "value"]))
 
 
 def _write_paper(question: Question, this: Run) -> None:
