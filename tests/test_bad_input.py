@@ -407,24 +407,48 @@ def checkpoint_of_something_else(path: Path) -> None:
     save_file({"a": np.zeros(3, np.float32)}, path, metadata={"state": "7"})
 
 
-@pytest.mark.parametrize("damage", [truncated, text(""), text("no checkpoint"), other_weights, checkpoint_of_something_else])
-def test_a_damaged_checkpoint_is_one_line_that_says_what_to_do(
-    tiny_run: Callable, own_stage: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], object]
-) -> None:
+@pytest.fixture(scope="module")
+def interrupted(tiny_run: Callable, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was stopped by hand in the middle of training."""
+
     def then_stop(folder: Path, state: dict) -> None:
         save(folder, state)
         raise KeyboardInterrupt
 
-    save = fitting.save_checkpoint
-    path = own_stage("examples")
-    monkeypatch.setattr(fitting, "save_checkpoint", then_stop)
-    assert tiny_run(path).code == 130
-    monkeypatch.setattr(fitting, "save_checkpoint", save)
-    damage(path / "checkpoint.safetensors")
+    save, path = fitting.save_checkpoint, tmp_path_factory.mktemp("interrupted") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "save_checkpoint", then_stop)
+        assert tiny_run(path).code == 130
+    return path
+
+
+CHECKPOINTS = {
+    "cut": truncated,
+    "empty": text(""),
+    "no checkpoint": text("no checkpoint"),
+    "of something else": other_weights,
+    "without a state": checkpoint_of_something_else,
+}
+
+
+@pytest.mark.parametrize("what", CHECKPOINTS)
+def test_a_damaged_checkpoint_is_one_line_that_says_what_to_do(
+    tiny_run: Callable, interrupted: Path, tmp_path: Path, what: str
+) -> None:
+    path = Path(shutil.copytree(interrupted, tmp_path / "run"))
+    CHECKPOINTS[what](path / "checkpoint.safetensors")
     assert "checkpoint.safetensors is damaged" in tiny_run(path, "--stop-after", "training").complaint
     expect_not_whole(path)
+
+
+def test_training_starts_anew_where_a_damaged_checkpoint_was_deleted(
+    tiny_run: Callable, interrupted: Path, tmp_path: Path
+) -> None:
+    path = Path(shutil.copytree(interrupted, tmp_path / "run"))
     (path / "checkpoint.safetensors").unlink()
-    assert tiny_run(path, "--stop-after", "training").code == 0
+    done = tiny_run(path, "--stop-after", "training")
+    assert done.code == 0, done.err
+    assert "epoch 1/3" in done.err
 
 
 def test_data_that_changed_since_are_not_mixed_with_maps_made_before(
@@ -443,7 +467,7 @@ DAMAGED_REPORTS = {
     "metrics without content": ("metrics.json", text("{}")),
     "metrics a list": ("metrics.json", text("[]")),
     "metrics gone": ("metrics.json", Path.unlink),
-    "a table gone": ("tables/profiles.csv", Path.unlink),
+    "a table gone": ("tables/examples.csv", Path.unlink),
     "a table empty": ("tables/confusion.csv", text("")),
     "a table of something else": ("tables/paper_per_class.csv", text("a,b\n1,2\n")),
     "run.json cut": ("run.json", truncated),

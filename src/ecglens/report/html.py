@@ -60,6 +60,9 @@ def picture(figure: Figure, name: str, caption: str, folder: Path) -> Picture:
     inline = svg[svg.index("<svg") :]
     for prefix in ('id="', 'href="#', "url(#"):
         inline = inline.replace(prefix, f"{prefix}{name}-")
+    # on the page a figure is shown by its own size, a third larger, so that small ones do not shout
+    width = 1.35 * figure.get_size_inches()[0]
+    inline = inline.replace("<svg", f'<svg style="width: {width:.2f}in"', 1)
     return Picture(name, caption, inline)
 
 

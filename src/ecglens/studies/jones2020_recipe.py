@@ -87,6 +87,9 @@ _AS_PUBLISHED = Recipe(
 _QUICK = {"cnn": (2_000, 1, 60), "lstm": (6_000, 2, 150)}
 
 # What the report says about each choice on which the recipes differ
+FURTHER_REASONS = {
+    "usual_beat": "with the patient's usual beat in view, 'unlike the others' can be told from 'unlike other patients'",
+}
 REASONS = {
     "extent": "half-way beats end where the next beat comes: their length tells the rate, and 2 % are too long and lost",
     "neighbours": "rhythm and noise marks counted as neighbours, so some beats are cut short by a comment",

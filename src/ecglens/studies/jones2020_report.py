@@ -259,7 +259,7 @@ def _scores(source: _Sources, drawn: Path) -> Section:
         unseen = with_intervals(source.table("per_class_unseen_patients"), _CLASS_METRICS)
         sheets.append(sheet(unseen, "per_class_unseen_patients", "The same without patients that training has seen"))
     sheets.append(sheet(source.table("per_patient"), "per_patient", "By patient: beats, accuracy, and F1 of each class"))
-    title = f"{source.asked['model']}, {source.asked['split']}: share of each true class, and beats"
+    title = f"{source.asked['model']}, {source.asked['split']}"
     matrix = picture(
         figures.confusion_matrix(source.table("confusion"), title), "figure-4-confusion",
         "Figure 4: confusion matrix; rows add up to 1, small numbers are beats.", drawn,
@@ -275,8 +275,8 @@ def _recipes(source: _Sources, other: _Sources | None) -> Section:
     sheets.append(sheet(source.table("effects"), "effects", "What an option does to the numbers, measured in this very run"))
     if other is None:
         text.append(
-            "What all of them together do to the numbers is seen by running both recipes: 'ecglens report RUN --beside OTHER_RUN' "
-            "puts them side by side here."
+            "What all of them together do to the numbers is seen by running both recipes: 'ecglens report RUN --beside "
+            "OTHER_RUN' puts them side by side here."
         )
     else:
         both = {f"{each.asked['recipe_name']} {each.asked['model']} {each.asked['split']}": each for each in (source, other)}

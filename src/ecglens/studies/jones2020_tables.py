@@ -25,7 +25,7 @@ from ecglens.recordings.wfdb_reader import read_wfdb
 from ecglens.runs import Run
 from ecglens.studies.jones2020_material import Answers, Material
 from ecglens.studies.jones2020_published import FIGURE_6, METRICS, PEERS, TABLE_1
-from ecglens.studies.jones2020_recipe import REASONS, Question, differences, recipe_for
+from ecglens.studies.jones2020_recipe import FURTHER_REASONS, REASONS, Question, differences, recipe_for
 from ecglens.training.metrics import ranking_scores
 
 _PER_CLASS = 48  # beats per class on which class dependence is measured
@@ -259,7 +259,7 @@ def _write_recipes(question: Question, this: Run) -> None:
             "as-published": values[0],
             "corrected": values[1],
             "this run": getattr(question.recipe, name),
-            "why": REASONS.get(name, "how it is trained"),
+            "why": (REASONS | FURTHER_REASONS).get(name, "how it is trained"),
         }
         for name, values in differences(*pair).items()
     ]
