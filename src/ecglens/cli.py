@@ -104,7 +104,7 @@ def data_verify(name: str, folder: Path | None) -> None:
 @click.option("--data", "folder", type=_FOLDER, help="Folder that holds mitdb/.  [default: $ECGLENS_DATA, cache, PhysioNet]")
 @click.option("--out", type=_FOLDER, required=True, help="The run folder to write.")
 @click.option("--overwrite", is_flag=True, help="Replace a run that is in the run folder.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Decides every random choice.")
 def run(study: str, out: Path, **options: Any) -> None:
     """Run a published system, from files to the report.
 
@@ -132,12 +132,17 @@ def run(study: str, out: Path, **options: Any) -> None:
 @click.option("--beside", type=_FOLDER, help="A second run to put beside it.")
 def report(folder: Path, beside: Path | None) -> None:
     """Draw the report of a run again, from its tables."""
+    from importlib import import_module
+
     from ecglens.runs import open_run
+    from ecglens.studies import STUDIES
 
     run, other = open_run(folder), open_run(beside) if beside else None
-    from ecglens.studies.jones2020_report import write_report
-
-    click.echo(str(write_report(run, other)))
+    for each in (run, other):
+        if each is not None and each.about["asked"]["study"] not in STUDIES:
+            raise EcglensError(f"{each.path} is a run of {each.about['asked']['study']!r}, a study that is not known here")
+    module = import_module(STUDIES[run.about["asked"]["study"]].module + "_report")
+    click.echo(str(module.redraw(run, other)))
 
 
 def main() -> None:

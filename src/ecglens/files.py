@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ecglens.errors import EcglensError
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
@@ -38,6 +40,18 @@ def write_table(path: Path, table: Any) -> None:
     """Write a pandas DataFrame as CSV, numbers with eight significant digits, whole or not at all."""
     with written_whole(path) as beside:
         table.to_csv(beside, index=False, float_format="%.8g", lineterminator="\n")
+
+
+def write_tensors(path: Path, tensors: dict[str, Any], metadata: dict[str, str] | None = None) -> None:
+    """Write torch tensors as safetensors, whole or not at all; raises EcglensError when the disk does not take them."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        with written_whole(path) as beside:
+            save_file(tensors, beside, metadata=metadata)
+    except SafetensorError as error:
+        raise EcglensError(f"{path} cannot be written ({error})") from None
 
 
 def sha256(path: Path) -> str:

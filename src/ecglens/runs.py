@@ -39,6 +39,14 @@ class Run:
         """Whether all these files exist."""
         return all((self.path / name).exists() for name in names)
 
+    def expect_complete(self) -> None:
+        """Raises EcglensError, with what to do, unless the run came to its end."""
+        if self.about["status"] != COMPLETE:
+            raise EcglensError(
+                f"{self.path} is not complete (it is '{self.about['status']}'); "
+                "run the same command again without --stop-after"
+            )
+
     def note(self, **facts: Any) -> None:
         """Add facts to run.json."""
         self.about.update(facts)
@@ -86,7 +94,7 @@ def open_run(path: Path) -> Run:
         raise EcglensError(f"{path} holds no run.json; expected a run folder, as 'ecglens run' writes it")
     try:
         about = json.loads(file.read_text(encoding="utf-8"))
-        about["status"], about["asked"]
+        about["status"], about["asked"]["study"]
     except (ValueError, KeyError, TypeError) as error:
         raise EcglensError(f"{file} is damaged ({type(error).__name__})") from None
     return Run(path, about)

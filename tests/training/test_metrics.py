@@ -251,6 +251,38 @@ def test_intervals_equal_a_bootstrap_that_copies_the_beats_of_whole_patients():
         assert source[f"{name}_high"] == pytest.approx(high[k], abs=0.12 * width), name
 
 
+def test_the_interval_leaves_a_fortieth_of_the_replicates_on_each_side():
+    truth, probabilities, patients, found = _scored(2, n_patients=30, replicates=4000)
+    right = truth == probabilities.argmax(1)
+    rows = [np.flatnonzero(patients == name) for name in np.unique(patients)]
+    rng = np.random.default_rng(98)
+    replicas = []
+    for _ in range(4000):
+        picked = rng.integers(len(rows), size=len(rows))
+        replicas.append(right[np.concatenate([rows[k] for k in picked])].mean())
+    low, high = np.percentile(replicas, [2.5, 97.5])
+    assert found.flat["accuracy_low"] == pytest.approx(low, abs=0.04 * (high - low))
+    assert found.flat["accuracy_high"] == pytest.approx(high, abs=0.04 * (high - low))
+
+
+def test_replicates_that_happen_to_miss_a_class_do_not_count_it_as_0():
+    # V in two of eight patients, with recall 0.5 and 1: one replicate in ten has neither
+    rng = np.random.default_rng(0)
+    patients = np.repeat([f"p{k}" for k in range(8)], 20)
+    truth = np.where(np.isin(patients, ["p0", "p1"]) & (np.arange(160) % 2 == 0), 1, 0)
+    predicted = np.where(rng.random(160) < 0.1, 0, truth)
+    predicted[(truth == 1) & (patients == "p0")] = [1, 0] * 5
+    predicted[(truth == 1) & (patients == "p1")] = 1
+    found = score(truth, _one_hot(predicted, 2), patients, ("N", "V"))
+    recall = found.per_class.set_index("class").loc["V"]
+    assert recall["recall"] == 0.75
+    assert (recall["recall_low"], recall["recall_high"]) == (0.5, 1.0)
+    # both classes occur in the test set: the two averages are the same, and so are their intervals
+    for name in PER_CLASS:
+        for end in ("", "_low", "_high"):
+            assert found.flat[f"macro_{name}_all{end}"] == found.flat[f"macro_{name}{end}"], name
+
+
 def test_one_patient_gives_no_interval():
     _, _, _, found = _scored(n_patients=1)
     ends = {name: value for name, value in found.flat.items() if name.endswith(("_low", "_high"))}

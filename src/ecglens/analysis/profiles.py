@@ -98,5 +98,6 @@ def distance_from_profile(
         floor = np.nanmedian(width) * 0.1 + 1e-12  # a region where all agree must not rule the mean
         far = np.abs(values[asked] - middle) / np.maximum(width, floor)
         known = ~np.isnan(far)
-        out[asked] = np.where(known, far, 0).sum(1) / np.maximum(known.sum(1), 1)
+        mean = np.where(known, far, 0).sum(1) / np.maximum(known.sum(1), 1)
+        out[asked] = np.where(known.any(1), mean, np.nan)
     return out

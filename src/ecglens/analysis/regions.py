@@ -72,7 +72,7 @@ def region_means(maps: NDArray[np.float32], regions: Regions, *, magnitude: bool
     n_examples, n_rows, length = maps.shape
     if n_examples != len(regions.start):
         raise EcglensError(f"{n_examples} maps and regions for {len(regions.start)} examples; expected the same number")
-    if regions.stop.max(initial=0) > length or regions.row.max(initial=0) >= n_rows:
+    if regions.stop.max(initial=0) > length or not np.all((regions.row >= 0) & (regions.row < n_rows)):
         raise EcglensError(f"a region lies outside maps of {n_rows} leads and {length} samples")
     out = np.empty(regions.start.shape, np.float32)
     running = np.zeros((min(_CHUNK, n_examples), n_rows, length + 1), np.float64)

@@ -64,8 +64,15 @@ def read_attributions(folder: Path, method: str) -> Attributions:
     try:
         maps = np.load(folder / f"{method}.npy", mmap_mode="r", allow_pickle=False)
         about = json.loads((folder / f"{method}.json").read_text(encoding="utf-8"))
+        found = Attributions(method, maps, np.array(about["rows"], np.int64), np.array(about["target"], np.int64))
     except FileNotFoundError as error:
         raise EcglensError(f"{folder} holds no maps of {method} ({Path(str(error.filename)).name} is missing)") from None
-    except (ValueError, OSError) as error:
-        raise EcglensError(f"{folder / method}.npy is damaged ({error}); delete it and run again") from None
-    return Attributions(method, maps, np.array(about["rows"], np.int64), np.array(about["target"], np.int64))
+    except (ValueError, OSError, EOFError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise EcglensError(f"{folder / method}.npy is damaged ({reason}); delete it and run again") from None
+    if maps.ndim != 3 or not len(maps) == len(found.rows) == len(found.target):
+        raise EcglensError(
+            f"{folder / method}.npy is damaged: shape {maps.shape}, {len(found.rows)} rows, "
+            f"{len(found.target)} targets; delete it and run again"
+        )
+    return found

@@ -232,7 +232,7 @@ def _rr_intervals(beats: NDArray[np.int64], fs: float, around: int = 10) -> dict
     if not len(beats):
         return dict.fromkeys(("rr_before", "rr_after", "rr_earlier", "rr_local", "rr_spread"), np.array([]))
     near = sliding_window_view(rr, 2 * around)[: len(beats)]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)  # a record of one beat has no RR at all
         local = np.nanmedian(near, axis=1)
         spread = np.nanmean(np.abs(np.log(near / local[:, None])), axis=1)

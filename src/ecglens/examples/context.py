@@ -22,7 +22,8 @@ def rr_features(examples: Examples) -> NDArray[np.float32]:
     before, after, earlier, local, spread = (
         examples.table[name].to_numpy(np.float64) for name in ("rr_before", "rr_after", "rr_earlier", "rr_local", "rr_spread")
     )
-    ratios = np.stack([before / local, after / local, before / after, earlier / local, local / 0.8], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.stack([before / local, after / local, before / after, earlier / local, local / 0.8], axis=1)
         logs = np.log(ratios)
+    # two marks on one sample are 0 s apart: infinite ratios are clipped as well
     return np.clip(np.nan_to_num(np.column_stack([logs, spread]), nan=0.0), -2, 2).astype(np.float32)

@@ -24,6 +24,9 @@ DS2_RECORDS = (
     "212", "213", "214", "219", "221", "222", "228", "231", "232", "233", "234",
 )  # fmt: skip
 
+VALIDATION_RULES = ("stratified", "patients", "none", "last-tenth")
+RESAMPLING_RULES = ("none", "second-largest", "at-least-3%", "300-per-patient")
+
 SPLITS = {
     "holdout": "a random quarter of the beats: patients are on both sides, so it LEAKS",
     "patients": "a random quarter of the patients",
@@ -167,8 +170,7 @@ def resample_classes(split: NDArray[np.str_], examples: Examples, rule: str, see
     elif rule == "300-per-patient":
         rows = np.concatenate([_at_most_per_patient(members, examples, rng, 300) for members in by_class])
     else:
-        known = "none, second-largest, at-least-3%, 300-per-patient"
-        raise EcglensError(f"unknown resampling {rule!r} (choose from: {known})")
+        raise EcglensError(f"unknown resampling {rule!r} (choose from: {', '.join(RESAMPLING_RULES)})")
     return Draw(rows.astype(np.int64), np.bincount(rows, minlength=len(examples)).astype(np.int64))
 
 

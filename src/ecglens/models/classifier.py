@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ecglens.errors import EcglensError, choose
 from ecglens.examples.context import rr_features
 from ecglens.examples.examples import Examples
-from ecglens.files import write_json, written_whole
+from ecglens.files import write_json, write_tensors
 from ecglens.models.scaling import SCALES, scale
 from ecglens.progress import bar
 
@@ -155,11 +155,8 @@ class Classifier:
 
     def save(self, folder: Path) -> None:
         """Write `model.safetensors` and `model.json` into `folder`."""
-        from safetensors.torch import save_file
-
         weights = {name: value.contiguous() for name, value in self.module.state_dict().items()}
-        with written_whole(folder / "model.safetensors") as beside:
-            save_file(weights, beside)
+        write_tensors(folder / "model.safetensors", weights)
         card = {
             field: getattr(self, field)
             for field in ("name", "classes", "leads", "fs", "length", "scale", "activation", "thresholds", "cam_layer")

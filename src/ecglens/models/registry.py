@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
@@ -95,8 +95,8 @@ def load(folder: Path) -> Classifier:
             fs=float(card["fs"]),
             scale=card["scale"],
         )
-        model.activation, thresholds = card["activation"], card["thresholds"]
-        model.thresholds = None if thresholds is None else tuple(map(float, thresholds))
+        thresholds = None if card["thresholds"] is None else tuple(map(float, card["thresholds"]))
+        model = replace(model, activation=card["activation"], thresholds=thresholds)
     except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise EcglensError(f"{folder / 'model.json'} is damaged ({type(error).__name__}: {error})") from None
     try:

@@ -216,6 +216,7 @@ def right_and_wrong(profiles: pd.DataFrame, name: str, *, unit: str) -> Figure |
     width = 150.0 / len(leads)
     figure = new_figure(18 + (width + 4) * len(leads), 88)
     top = max(float(part[["median", "q75"]].max().max()) for part, _, _ in (*upper_tables, *lower_tables) if len(part))
+    top = top if top > 0 else 1.0
     for row, tables in enumerate((upper_tables, lower_tables)):
         for k, lead in enumerate(leads):
             axes = place(figure, 14 + (width + 4) * k, 48 - 38 * row, width, 30)

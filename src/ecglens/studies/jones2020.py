@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecglens.attribution.attributions import Attributions, attribute, read_attributions
-from ecglens.errors import choose
+from ecglens.errors import EcglensError, choose
 from ecglens.examples.examples import Examples
 from ecglens.examples.label_maps import label_map
 from ecglens.examples.splits import SPLITS, TEST, UNUSED
@@ -59,8 +59,8 @@ def run(question: Question, data: Path | None, out: Path, *, stop_after: str | N
     analyse(question, classifier, material, answers, maps, this, folder, database("mitdb"))
     if stop_after == "analysis":
         return _stop(this)
-    this.note(status=COMPLETE, seconds=time.monotonic() - started)
     write_report(this)
+    this.note(status=COMPLETE, seconds=time.monotonic() - started)
     return this
 
 
@@ -166,7 +166,11 @@ def explain(question: Question, classifier: Classifier, material: Material, answ
     rows, target = answers.rows[answers.explained], answers.predicted[answers.explained]
     folder = this.path / "attributions"
     if this.has(f"attributions/{method}.npy", f"attributions/{method}.json"):
-        return read_attributions(folder, method)
+        maps = read_attributions(folder, method)
+        shape = (len(rows), *material.examples.signals.shape[1:])
+        if maps.maps.shape != shape or not (np.array_equal(maps.rows, rows) and np.array_equal(maps.target, target)):
+            raise EcglensError(f"the maps of {method} in {folder} are of other beats or answers; delete them and run again")
+        return maps
     return attribute(classifier, material.examples, rows, target, method, folder)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ecglens.errors import EcglensError
 from ecglens.examples.beats import BeatFacts, cut_beats
 from ecglens.examples.examples import Examples
 from ecglens.examples.label_maps import label_map
@@ -70,20 +71,24 @@ def prepare(question: Question, folder: Path, this: Run) -> Material:
     split = make_split(question.split, examples, question.seed)
     plan = plan_training(split, examples, validation=recipe.validation, resample=recipe.resample, seed=question.seed)
     plan = _at_most(plan, recipe.rows_at_most, question.seed)
+    records = sorted(set(examples.column("record")))
+    data = {
+        "kind": "real",
+        "database": which.name,
+        "version": which.version,
+        "records": records,
+        "missing": list(missing),
+        "skipped": [asdict(item) for item in skipped],
+        "sha256": {name: sha256(folder / name) for record in records for name in (f"{record}.dat", f"{record}.atr")},
+    }
+    before = this.about.get("data")
+    if before is not None and before["sha256"] != data["sha256"]:
+        raise EcglensError(
+            f"{this.path} was begun with other data ({len(before['records'])} records, now {len(records)}, or changed files); "
+            "choose another --out, or --overwrite"
+        )
     _write_examples(examples, plan, this)
-    this.note(
-        data={
-            "kind": "real",
-            "database": which.name,
-            "version": which.version,
-            "records": sorted(set(examples.column("record"))),
-            "missing": list(missing),
-            "skipped": [asdict(item) for item in skipped],
-            "sha256": {f"{record}.dat": sha256(folder / f"{record}.dat") for record in sorted(set(examples.column("record")))},
-        },
-        beats=asdict(facts) | {"kept": len(examples)},
-        shared_patients=shared_patients(plan.split, examples),
-    )
+    this.note(data=data, beats=asdict(facts) | {"kept": len(examples)}, shared_patients=shared_patients(plan.split, examples))
     return Material(examples, plan, facts, skipped)
 
 

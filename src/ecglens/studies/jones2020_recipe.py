@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from ecglens.attribution.gradient import METHODS
 from ecglens.errors import EcglensError, choose, did_you_mean
 from ecglens.examples.beats import BeatOptions
+from ecglens.examples.splits import RESAMPLING_RULES, VALIDATION_RULES
+from ecglens.models.scaling import SCALES
 from ecglens.training.fit import TrainOptions
 
 MODEL_NAMES = {"cnn": "jones-cnn", "lstm": "jones-lstm", "resnet": "resnet", "resnet-rr": "resnet-rr"}
@@ -51,6 +54,18 @@ class Recipe:
     bf16: bool = True
     gain_jitter: float = 0.1
     rr_drop: float = 0.0
+
+    def __post_init__(self) -> None:
+        _ = self.beats, self.training  # both check their own words
+        choose(self.scale, list(SCALES), "scale")
+        choose(self.resample, list(RESAMPLING_RULES), "resample")
+        choose(self.validation, list(VALIDATION_RULES), "validation")
+        choose(self.average_over, ["all", "present"], "average_over")
+        choose(self.map_of, sorted(METHODS), "map_of")
+        if self.explain_at_most < 1 or self.rows_at_most < 0:
+            raise EcglensError(
+                f"explain_at_most is {self.explain_at_most}, rows_at_most {self.rows_at_most}; expected at least 1 and 0"
+            )
 
     @property
     def beats(self) -> BeatOptions:
@@ -150,9 +165,7 @@ def with_settings(recipe: Recipe, settings: list[str]) -> Recipe:
             hint = did_you_mean(name, list(known))
             raise EcglensError(f"--set {name}: there is no such option{hint} (known: {', '.join(known)})")
         changes[name] = _parsed(name, text, type(known[name]))
-    changed = replace(recipe, **changes)
-    _ = changed.beats, changed.training  # both check their own words
-    return changed
+    return replace(recipe, **changes)
 
 
 def _parsed(name: str, text: str, kind: type) -> Any:

@@ -14,7 +14,7 @@ from ecglens.examples.splits import SPLITS
 from ecglens.recordings.databases import database
 from ecglens.report import figures
 from ecglens.report.html import Section, picture, sheet, with_intervals, write_html
-from ecglens.runs import COMPLETE, Run
+from ecglens.runs import Run
 from ecglens.studies.jones2020_published import DE_CHAZAL
 from ecglens.studies.jones2020_recipe import recipe_for
 
@@ -52,15 +52,20 @@ class _Sources:
         return "size of gradient (1 = this beat's mean)" if self.signed else "map of the paper (0 to 1 in each beat)"
 
 
-def write_report(run: Run, beside: Run | None = None) -> Path:
-    """Draw all figures from the tables and write report.html; `beside` is a second run to compare with.
+def redraw(run: Run, beside: Run | None = None) -> Path:
+    """`write_report` for folders that may have been changed since: raises EcglensError where they do not hold a whole run."""
+    for each in (run, beside):
+        if each is not None:
+            each.expect_complete()
+    try:
+        return write_report(run, beside)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise EcglensError(f"{run.path} does not hold what its report needs ({reason}); run it again") from None
 
-    Raises EcglensError when the run is not complete.
-    """
-    if run.about["status"] != COMPLETE:
-        raise EcglensError(
-            f"{run.path} is not complete (it is '{run.about['status']}'); run the same command again without --stop-after"
-        )
+
+def write_report(run: Run, beside: Run | None = None) -> Path:
+    """Draw all figures from the tables and write report.html; `beside` is a second run to compare with."""
     source = _Sources(run)
     other = _Sources(beside) if beside is not None else None
     drawn = run.path / "figures"

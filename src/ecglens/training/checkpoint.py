@@ -10,19 +10,16 @@ import torch
 from torch import Tensor
 
 from ecglens.errors import EcglensError
-from ecglens.files import written_whole
+from ecglens.files import write_tensors
 
 FILE = "checkpoint.safetensors"
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Write nested dicts and lists of tensors, numbers and strings to one file, whole or not at all."""
-    from safetensors.torch import save_file
-
     tensors: dict[str, Tensor] = {}
     plain = _take_tensors(state, "", tensors)
-    with written_whole(folder / FILE) as beside:
-        save_file(tensors, beside, metadata={"state": json.dumps(plain)})
+    write_tensors(folder / FILE, tensors, {"state": json.dumps(plain)})
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:

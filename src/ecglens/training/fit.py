@@ -59,6 +59,14 @@ class TrainOptions:
         choose(self.optimiser, sorted(_OPTIMISERS), "optimiser")
         choose(self.schedule, ["none", "one-cycle", "plateau"], "schedule")
         choose(self.keep, ["best", "last"], "keep")
+        at_least_zero = ("weight_decay", "patience", "gain_jitter", "rr_drop")
+        for name in at_least_zero:
+            if not getattr(self, name) >= 0:
+                raise EcglensError(f"{name} is {getattr(self, name)}; expected 0 or more")
+        if not 0 < self.rate < float("inf"):
+            raise EcglensError(f"rate is {self.rate}; expected a learning rate over 0")
+        if self.rr_drop > 1:
+            raise EcglensError(f"rr_drop is {self.rr_drop}; expected a share between 0 and 1")
         if self.epochs < 1 or self.batch < 2:
             raise EcglensError(f"epochs is {self.epochs}, batch {self.batch}; expected at least 1 and 2")
 
