@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -74,8 +75,6 @@ def data_fetch(name: str, folder: Path | None, address: str | None) -> None:
 @click.option("--data", "folder", type=_FOLDER, help="Folder that holds NAME/.  [default: $ECGLENS_DATA, then the cache]")
 def data_verify(name: str, folder: Path | None) -> None:
     """Compare every file with the publisher's SHA-256 list; exit code 2 if one is bad."""
-    import os
-
     from ecglens.recordings.databases import database
     from ecglens.recordings.places import cache_folder, verify
 
@@ -148,6 +147,8 @@ def report(folder: Path, beside: Path | None) -> None:
 def main() -> None:
     """Run the command line; mistakes of the user end with one line and exit code 2, ours with exit code 1."""
     debug = "--debug" in sys.argv
+    # threads that spin while they wait make a shared machine several times slower; read once, when torch is imported
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         cli(standalone_mode=False)
     except click.exceptions.Exit as done:

@@ -17,8 +17,8 @@ from ecglens.files import write_json
 
 UNFINISHED, STOPPED, COMPLETE = "unfinished", "stopped as asked", "complete"
 _OURS = (
-    "run.json", "metrics.json", "model.json", "model.safetensors", "checkpoint.safetensors", "examples.csv",
-    "predictions.csv", "report.html", "tables", "figures", "attributions",
+    "metrics.json", "model.json", "model.safetensors", "checkpoint.safetensors", "examples.csv",
+    "predictions.csv", "report.html", "tables", "figures", "attributions", "run.json",
 )  # fmt: skip
 _LIBRARIES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "wfdb")
 
@@ -101,8 +101,8 @@ def open_run(path: Path) -> Run:
 
 
 def _remove(path: Path) -> None:
-    for name in _OURS:
-        target = path / name
+    """Everything that a run writes; run.json last, so that a kill half-way leaves something still known as a run."""
+    for target in (*path.glob(".*.part"), *(path / name for name in _OURS)):
         if target.is_dir():
             shutil.rmtree(target)
         else:

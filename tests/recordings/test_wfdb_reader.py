@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -228,3 +229,14 @@ def test_noise_in_header_or_marks_is_read_or_refused_but_never_crashes(
     except EcglensError:
         return
     assert found.signal.shape[0] == len(found.leads)
+
+
+def test_a_header_cut_short_in_its_last_line_is_refused(write_record: Callable[..., Path], tmp_path: Path) -> None:
+    """Cut behind the gain such a line is still a WFDB header, of a lead shifted by its baseline."""
+    write_record(tmp_path, "100")
+    header = tmp_path / "100.hea"
+    lines = header.read_text().splitlines()
+    lines[2] = " ".join(lines[2].split()[:3])
+    header.write_text("\n".join(lines[:3]) + "\n")
+    with pytest.raises(EcglensError, match="cut short"):
+        read_wfdb(tmp_path, "100")

@@ -140,3 +140,14 @@ def test_ds1_ds2_on_real_records_names_the_shared_person(ecglens: Callable[..., 
     about = json.loads((tmp_path / "run/run.json").read_text(encoding="utf-8"))
     assert about["shared_patients"] == ["201"]
     assert about["status"] == "stopped as asked"
+
+
+def test_what_was_mended_in_a_record_is_said(
+    tiny_run: Callable[..., Any], write_record: Callable[..., Path], tmp_path: Path
+) -> None:
+    write_record(tmp_path / "data/mitdb", "114", leads=("V5", "MLII"), beats="NNNNV")
+    done = tiny_run(tmp_path / "run", "--stop-after", "examples", data=tmp_path / "data")
+    assert done.code == 0, done.err
+    about = json.loads((tmp_path / "run/run.json").read_text(encoding="utf-8"))
+    assert about["data"]["remarks"] == ["114: leads put in the order MLII, V5"]
+    assert "114: leads put in the order MLII, V5" in done.err

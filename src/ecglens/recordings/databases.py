@@ -100,8 +100,9 @@ def read_records(
     skipped: list[Skipped],
     *,
     swap_leads: bool,
+    remarks: list[str] | None = None,
 ) -> Iterator[Recording]:
-    """Read `records` one by one; what cannot be used is appended to `skipped` with its reason.
+    """Read `records` one by one; what cannot be used is appended to `skipped`, what was mended to `remarks`.
 
     swap_leads puts leads recorded in another order (mitdb 114) into the order of the other records.
     """
@@ -115,6 +116,8 @@ def read_records(
         order = which.lead_order.get(record)
         if swap_leads and order and recording.leads != order and set(recording.leads) == set(order):
             recording = recording.with_leads(order, f"leads put in the order {', '.join(order)}")
+        if remarks is not None:
+            remarks += [f"{record}: {remark}" for remark in recording.remarks]
         yield recording
 
 

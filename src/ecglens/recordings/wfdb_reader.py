@@ -19,7 +19,7 @@ _INVALID = {"16": -(2**15), "61": -(2**15), "160": -(2**15), "80": -(2**7), "212
 _INVALID |= {"24": -(2**23), "32": -(2**31)}
 
 # What wfdb raises on files that are damaged; everything else is a fault of ours and may surface
-_DAMAGE = (ValueError, IndexError, KeyError, TypeError, OSError, AttributeError, AssertionError, LookupError)
+_DAMAGE = (ValueError, IndexError, KeyError, TypeError, OSError, AttributeError, AssertionError, MemoryError)
 
 
 def read_wfdb(folder: Path, record: str, *, database: str = "", patient: str | None = None) -> Recording:
@@ -125,7 +125,11 @@ def _millivolts(header: Any, digital: NDArray[np.integer[Any]], record: str) -> 
 
 
 def _check_checksums(header: Any, digital: NDArray[np.integer[Any]], record: str) -> None:
-    """Each lead's 16-bit sum must be the one in the header."""
+    """Each lead's 16-bit sum must be the one in the header; a header with sums for some leads only was cut short."""
+    with_sum = [wanted is not None for wanted in header.checksum]
+    if any(with_sum) and not all(with_sum):
+        lead = header.sig_name[with_sum.index(False)]
+        raise EcglensError(f"{record}.hea has no checksum for lead {lead}, but for others: it was cut short; fetch it again")
     for lead, wanted, found in zip(header.sig_name, header.checksum, digital.sum(axis=1, dtype=np.int64), strict=True):
         if wanted is not None and (int(wanted) - int(found)) % 65536:
             raise EcglensError(

@@ -64,8 +64,11 @@ def prepare(question: Question, folder: Path, this: Run) -> Material:
     if missing:
         say(f"{len(missing)} records are not in {folder}: {', '.join(missing)}")
     skipped: list[Skipped] = []
-    recordings = read_records(which, folder, there, skipped, swap_leads=recipe.swap_leads)
+    remarks: list[str] = []
+    recordings = read_records(which, folder, there, skipped, swap_leads=recipe.swap_leads, remarks=remarks)
     examples, facts = cut_beats(recordings, label_map(question.classes), recipe.beats, skipped)
+    for remark in remarks:
+        say(remark)
     for item in skipped:
         say(f"left out: {item.record}: {item.reason}")
     split = make_split(question.split, examples, question.seed)
@@ -79,10 +82,16 @@ def prepare(question: Question, folder: Path, this: Run) -> Material:
         "records": records,
         "missing": list(missing),
         "skipped": [asdict(item) for item in skipped],
-        "sha256": {name: sha256(folder / name) for record in records for name in (f"{record}.dat", f"{record}.atr")},
+        "remarks": remarks,
+        "sha256": {
+            name: sha256(folder / name)
+            for record in records
+            for name in (f"{record}.hea", f"{record}.dat", f"{record}.atr")
+            if (folder / name).is_file()
+        },
     }
     before = this.about.get("data")
-    if before is not None and before["sha256"] != data["sha256"]:
+    if before is not None and before.get("sha256") != data["sha256"]:
         raise EcglensError(
             f"{this.path} was begun with other data ({len(before['records'])} records, now {len(records)}, or changed files); "
             "choose another --out, or --overwrite"

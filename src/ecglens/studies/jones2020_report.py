@@ -169,6 +169,7 @@ def _data(source: _Sources, drawn: Path) -> Section:
     ]
     if data["missing"]:
         text.append(f"Not at hand: records {', '.join(data['missing'])}.")
+    text += [f"Mended: {remark}." for remark in data["remarks"]]
     text += [f"Left out: {item['record']}: {item['reason']}." for item in data["skipped"]]
     concentration = _concentration(source.table("examples"))
     beat = _first_beat(source)
