@@ -68,9 +68,7 @@ def segments() -> None:
         return class_profiles(region_means(maps, regions), regions, truth, predicted, tested, tuple("AEjLNPRV"))
 
     mine, base = best_of(3, ours), best_of(3, lambda: np.cumsum(maps, axis=2))
-    print(
-        f"segments and class profiles of {_MAX_BEATS} beats / one np.cumsum: {mine / base:.2f} x  ({mine:.2f} s / {base:.2f} s)"
-    )
+    print(f"segments, profiles of {_MAX_BEATS} beats / one np.cumsum: {mine / base:.2f} x  ({mine:.2f} s / {base:.2f} s)")
 
 
 def starting() -> None:
