@@ -93,10 +93,11 @@ def distance_from_profile(
         asked = claimed == label
         if len(usual) < FEWEST or not asked.any():
             continue
-        (low, middle, high), _ = quartiles(usual)
-        width = high - low
+        (low, middle, high), count = quartiles(usual)
+        # a region that fewer than five usual beats reach says nothing of what is usual there
+        width = np.where(count >= FEWEST, high - low, np.nan)
         floor = np.nanmedian(width) * 0.1 + 1e-12  # a region where all agree must not rule the mean
-        far = np.abs(values[asked] - middle) / np.maximum(width, floor)
+        far = np.abs(values[asked] - middle) / np.maximum(width, floor)  # NaN stays NaN
         known = ~np.isnan(far)
         mean = np.where(known, far, 0).sum(1) / np.maximum(known.sum(1), 1)
         out[asked] = np.where(known.any(1), mean, np.nan)

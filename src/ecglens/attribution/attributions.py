@@ -44,18 +44,19 @@ def attribute(
     """
     function = METHODS[choose(method, sorted(METHODS), "method")]
     shape = (len(rows), len(examples.leads), examples.length)
-    with written_whole(folder / f"{method}.npy") as beside:
-        with beside.open("wb") as file:
-            np.lib.format.write_array_header_2_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
-            with bar("explain", len(rows)) as progress:
-                for start in range(0, len(rows), _BATCH):
-                    part = rows[start : start + _BATCH]
-                    maps = function(classifier, examples.take(part), target[start : start + _BATCH])
-                    if not np.isfinite(maps).all():
-                        raise EcglensError(f"{method} of {classifier.name} gave a map that holds NaN or infinity")
-                    file.write(maps.astype("<f4").tobytes())
-                    progress.step(len(part))
-        write_json(folder / f"{method}.json", {"rows": rows.tolist(), "target": target.tolist()})
+    # the list of rows goes first and comes last: a kill in between leaves no maps that look whole
+    (folder / f"{method}.json").unlink(missing_ok=True)
+    with written_whole(folder / f"{method}.npy") as beside, beside.open("wb") as file:
+        np.lib.format.write_array_header_2_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        with bar("explain", len(rows)) as progress:
+            for start in range(0, len(rows), _BATCH):
+                part = rows[start : start + _BATCH]
+                maps = function(classifier, examples.take(part), target[start : start + _BATCH])
+                if not np.isfinite(maps).all():
+                    raise EcglensError(f"{method} of {classifier.name} gave a map that holds NaN or infinity")
+                file.write(maps.astype("<f4").tobytes())
+                progress.step(len(part))
+    write_json(folder / f"{method}.json", {"rows": rows.tolist(), "target": target.tolist()})
     return read_attributions(folder, method)
 
 

@@ -162,7 +162,7 @@ def confusion_matrix(confusion: pd.DataFrame, title: str) -> Figure:
 def class_maps(profiles: pd.DataFrame, *, unit: str, signed: bool = False) -> Figure:
     """Median of every segment in every class, lead beside lead, on one scale; n beside each class.
 
-    profiles: as `ecglens.analysis.profiles.class_profiles` gives them; hatched where no beat reaches a segment.
+    profiles: as `ecglens.analysis.profiles.class_profiles` gives them; grey where no beat reaches a segment.
     """
     table = profiles[profiles["group"] == "all"]
     classes, leads = list(dict.fromkeys(table["class"])), list(dict.fromkeys(table["lead"]))

@@ -102,12 +102,12 @@ def prepare(question: Question, folder: Path, this: Run) -> Material:
 
 
 def _at_most(plan: Plan, limit: int, seed: int) -> Plan:
-    """The plan with at most `limit` random training rows and half as many validation rows; 0 is no limit."""
+    """The plan with at most `limit` random training rows and a quarter as many validation rows; 0 is no limit."""
     if not limit or len(plan.rows) <= limit:
         return plan
     rng = np.random.default_rng([seed, 6])
     rows = rng.choice(plan.rows, limit, replace=False)
-    validation = rng.permutation(plan.validation)[: limit // 2]
+    validation = rng.permutation(plan.validation)[: limit // 4]
     return replace(plan, rows=rows, validation=validation, times=np.bincount(rows, minlength=len(plan.times)))
 
 
