@@ -113,8 +113,9 @@ def score(
 ) -> Scores:
     """Score single-label predictions (the class of highest probability).
 
-    truth: int64 (example,); probabilities (example, class); patients (example,): the unit of the bootstrap. With one patient
-    there is no interval (NaN), nor where all replicates agree. `average_over` names the macro average that is headline, "present" or "all"; both are given.
+    truth: int64 (example,); probabilities (example, class); patients (example,): the unit of the bootstrap. With one
+    patient there is no interval (NaN), nor where all replicates agree. `average_over` names the macro average that is
+    headline, "present" or "all"; both are given.
     Raises EcglensError when there is nothing to score.
     """
     choose(average_over, ["present", "all"], "average_over")
