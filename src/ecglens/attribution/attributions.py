@@ -44,8 +44,6 @@ def attribute(
     """
     function = METHODS[choose(method, sorted(METHODS), "method")]
     shape = (len(rows), len(examples.leads), examples.length)
-    # the list of rows goes first and comes last: a kill in between leaves no maps that look whole
-    (folder / f"{method}.json").unlink(missing_ok=True)
     with written_whole(folder / f"{method}.npy") as beside, beside.open("wb") as file:
         np.lib.format.write_array_header_2_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
         with bar("explain", len(rows)) as progress:
@@ -56,6 +54,8 @@ def attribute(
                     raise EcglensError(f"{method} of {classifier.name} gave a map that holds NaN or infinity")
                 file.write(maps.astype("<f4").tobytes())
                 progress.step(len(part))
+        # the list of rows goes just before the maps change and comes after: a kill in between leaves nothing that looks whole
+        (folder / f"{method}.json").unlink(missing_ok=True)
     write_json(folder / f"{method}.json", {"rows": rows.tolist(), "target": target.tolist()})
     return read_attributions(folder, method)
 
