@@ -151,3 +151,12 @@ def test_what_was_mended_in_a_record_is_said(
     about = json.loads((tmp_path / "run/run.json").read_text(encoding="utf-8"))
     assert about["data"]["remarks"] == ["114: leads put in the order MLII, V5"]
     assert "114: leads put in the order MLII, V5" in done.err
+
+
+def test_the_report_of_the_published_lstm_says_that_the_paper_has_no_map_of_it(
+    tiny_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    settings = ("--set", "rows_at_most=32", "--set", "epochs=1", "--set", "explain_at_most=4")
+    done = tiny_run(tmp_path / "run", "--recipe", "as-published", "--model", "lstm", *settings)
+    assert done.code == 0, done.err
+    assert "The paper explains only its CNN" in (tmp_path / "run/report.html").read_text(encoding="utf-8")

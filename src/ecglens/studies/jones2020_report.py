@@ -341,10 +341,21 @@ def _class_maps(source: _Sources, drawn: Path) -> Section:
         [
             f"{source.metrics['maps.n']} beats were explained, each for the class that the model gave it. A map is averaged "
             "in segments of 0.1 s that are counted outward from the R peak in each lead.",
+            *_other_map(source),
         ],
         [padding],
         pictures,
     )
+
+
+def _other_map(source: _Sources) -> list[str]:
+    """A sentence where the recipe's map cannot be had of this network."""
+    if source.recipe["map_of"] == source.metrics["maps.method"]:
+        return []
+    return [
+        "The paper explains only its CNN: its map reads the last convolution, and this network has none. Here its maps are the "
+        "signed gradient of the given class's logit, as in the corrected recipe."
+    ]
 
 
 def _right_and_wrong(source: _Sources, drawn: Path) -> Section:
