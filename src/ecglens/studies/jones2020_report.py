@@ -169,7 +169,7 @@ def _data(source: _Sources, drawn: Path) -> Section:
     ]
     if data["missing"]:
         text.append(f"Not at hand: records {', '.join(data['missing'])}.")
-    text += [f"Mended: {remark}." for remark in data["remarks"]]
+    text += [f"Mended: {remark}." for remark in data.get("remarks", [])]
     text += [f"Left out: {item['record']}: {item['reason']}." for item in data["skipped"]]
     concentration = _concentration(source.table("examples"))
     beat = _first_beat(source)
@@ -353,8 +353,8 @@ def _other_map(source: _Sources) -> list[str]:
     if source.recipe["map_of"] == source.metrics["maps.method"]:
         return []
     return [
-        "The paper explains only its CNN: its map reads the last convolution, and this network has none. Here its maps are the "
-        "signed gradient of the given class's logit, as in the corrected recipe."
+        "The paper explains only its CNN: its map reads the last convolution, and this network has none. Here its maps are "
+        "the signed gradient of the given class's logit, as in the corrected recipe."
     ]
 
 
