@@ -7,7 +7,7 @@ DEMO := runs/demo
 .PHONY: install demo test lint check bench clean help
 
 help:
-	@echo "make demo   install, run jones2020 on real MIT-BIH in under 3 minutes, print the report's path"
+	@echo "make demo   install, run jones2020 on real MIT-BIH (else simulated ECGs) in under 3 minutes, print the report's path"
 	@echo "make test   install, then ruff, mypy, import-linter and pytest (real-data tests need ECGLENS_DATA)"
 	@echo "make bench  speed, as ratios of two things measured in one run (needs ECGLENS_DATA)"
 
@@ -20,7 +20,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: install
-	@$(BIN)/ecglens run jones2020 --recipe corrected --quick --overwrite --out $(DEMO)
+	@$(BIN)/ecglens run jones2020 --recipe corrected --quick --or-simulated --overwrite --out $(DEMO)
 
 lint: install
 	$(BIN)/ruff check src tests benchmarks

@@ -100,7 +100,14 @@ def data_verify(name: str, folder: Path | None) -> None:
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Change one option of the recipe; repeatable.")
 @click.option("--quick", is_flag=True, help="Ten records, short training: a look in about a minute.")
 @click.option("--stop-after", help="examples, training, attribution or analysis; the same command goes on from there.")
-@click.option("--data", "folder", type=_FOLDER, help="Folder that holds mitdb/.  [default: $ECGLENS_DATA, cache, PhysioNet]")
+@click.option(
+    "--data",
+    "folder",
+    type=_FOLDER,
+    help="Folder that holds mitdb/, a folder made by 'ecglens simulate', or 'simulated'.  "
+    "[default: $ECGLENS_DATA, cache, PhysioNet]",
+)
+@click.option("--or-simulated", is_flag=True, help="Where no real database can be had, take the built-in simulated cohort.")
 @click.option("--out", type=_FOLDER, required=True, help="The run folder to write.")
 @click.option("--overwrite", is_flag=True, help="Replace a run that is in the run folder.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Decides every random choice.")
@@ -122,8 +129,35 @@ def run(study: str, out: Path, **options: Any) -> None:
         options["recipe"], options["model"], options["split"], options["classes"], list(options["settings"]),
         quick=options["quick"], seed=options["seed"],
     )  # fmt: skip
-    done = module.run(question, options["folder"], out, stop_after=options["stop_after"], overwrite=options["overwrite"])
+    done = module.run(
+        question, options["folder"], out, stop_after=options["stop_after"], overwrite=options["overwrite"],
+        or_simulated=options["or_simulated"],
+    )  # fmt: skip
     click.echo(str(done.path / "report.html") if options["stop_after"] is None else str(done.path))
+
+
+@cli.command()
+@click.option("--patients", default=40, show_default=True, help="How many.")
+@click.option("--minutes", default=5.0, show_default=True, help="Length of each record.")
+@click.option("--leads", default="2", show_default=True, metavar="2|12|NAMES", help="2 (II, V1), 12, or names such as II,V5.")
+@click.option("--beats", multiple=True, metavar="CLASS=N", help="Beats of a class in the whole cohort; repeatable.")
+@click.option("--carriers", multiple=True, metavar="CLASS=N", help="Patients who have a class; 1: it lives in one patient.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="heart_rate, qrs_width, muscle, ...; repeatable.")
+@click.option("--seed", default=0, show_default=True, help="Decides every random choice.")
+@click.option("--out", type=_FOLDER, required=True, help="A new folder.")
+def simulate(patients: int, minutes: float, leads: str, out: Path, **options: Any) -> None:
+    """Make a cohort of simulated ECGs whose evidence is known, as WFDB.
+
+    Classes: A, E, j, L, P, R, V; all other beats are N. Evidence: where a beat differs from the same patient's normal beat.
+    """
+    from ecglens.simulation.cohort import write_cohort
+    from ecglens.simulation.settings import Settings, by_class, lead_names, with_settings
+
+    settings = Settings(
+        patients=patients, minutes=minutes, leads=lead_names(leads), seed=options["seed"],
+        beats=by_class(options["beats"], "--beats"), carriers=by_class(options["carriers"], "--carriers"),
+    )  # fmt: skip
+    click.echo(str(write_cohort(with_settings(settings, list(options["settings"])), out)))
 
 
 @cli.command()

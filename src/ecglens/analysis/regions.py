@@ -1,41 +1,15 @@
-"""Regions of examples as plain data: segments, waves, windows; and what a map holds in them."""
+"""Segments of beats as regions, and what a map holds in regions."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecglens.errors import EcglensError
 from ecglens.examples.examples import LeadPlace
+from ecglens.examples.regions import Regions
 
 _CHUNK = 1024  # examples whose running sums stay in the processor's cache
-
-
-@dataclass(frozen=True)
-class Regions:
-    """Named stretches of time, for every example its own.
-
-    names: one per region; lead: the lead's name of each; row: int (region,), row of the arrays; start, stop: int (example,
-    region) in samples, start == stop where an example has no such region.
-    """
-
-    names: tuple[str, ...]
-    lead: tuple[str, ...]
-    row: NDArray[np.int64]
-    start: NDArray[np.int64]
-    stop: NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        n = len(self.names)
-        if not (len(self.lead) == len(self.row) == n and self.start.shape == self.stop.shape == (len(self.start), n)):
-            raise EcglensError(
-                f"{n} region names, {len(self.lead)} leads, {len(self.row)} rows, starts {self.start.shape}, stops "
-                f"{self.stop.shape}; expected one of each per region"
-            )
-        if np.any(self.start > self.stop) or np.any(self.start < 0):
-            raise EcglensError("a region ends before it starts, or starts before sample 0")
 
 
 def segments_around_r(r_index: NDArray[np.int64], places: tuple[LeadPlace, ...], fs: float, seconds: float = 0.1) -> Regions:
@@ -109,3 +83,14 @@ def padding_share(
             total[rows] += size.sum(1, dtype=np.float64)
             inside[rows] += (size * valid[rows]).sum(1, dtype=np.float64)
     return np.divide(total - inside, total, out=np.zeros(len(maps)), where=total > 0)
+
+
+def mass_inside(maps: NDArray[np.float32], where: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Share of each map's absolute mass that lies where `where` (example, lead, time) is True; NaN for an empty map."""
+    total, within = np.zeros(len(maps)), np.zeros(len(maps))
+    for first in range(0, len(maps), _CHUNK):
+        rows = slice(first, first + _CHUNK)
+        size = np.abs(maps[rows])
+        total[rows] = size.sum((1, 2), dtype=np.float64)
+        within[rows] = (size * where[rows]).sum((1, 2), dtype=np.float64)
+    return np.divide(within, total, out=np.full(len(maps), np.nan), where=total > 0)

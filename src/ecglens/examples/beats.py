@@ -12,10 +12,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from ecglens.errors import EcglensError, choose
+from ecglens.examples.evidence import evidence_regions
 from ecglens.examples.examples import Examples, LeadPlace
 from ecglens.examples.label_maps import LabelMap
 from ecglens.recordings.databases import Skipped
-from ecglens.recordings.recording import Recording
+from ecglens.recordings.recording import Evidence, Recording
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class _Cut:
     columns: dict[str, NDArray[np.generic] | str]
     labels: NDArray[np.int64]
     longest: int
+    evidence: Evidence | None
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ def _join(cuts: list[_Cut], labels: LabelMap, options: BeatOptions, rate: tuple[
         leads=leads,
         places=tuple(places),
         table=table,
+        evidence=evidence_regions(table, tuple(places), {str(cut.columns["record"]): cut.evidence for cut in cuts}),
     )
 
 
@@ -175,7 +178,7 @@ def _cut_one(recording: Recording, labels: LabelMap, options: BeatOptions, skipp
         "lead_names": ", ".join(names),
         **{name: values[keep][fine] for name, values in rr.items()},
     }
-    return _Cut(signals, columns, label[keep][fine], facts.longest), facts
+    return _Cut(signals, columns, label[keep][fine], facts.longest, recording.evidence), facts
 
 
 def _halfway(marks: NDArray[np.int64], at: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecglens.errors import EcglensError
+from ecglens.examples.regions import Regions
 
 # Every row of `Examples.table` has these columns
 COLUMNS = (
@@ -47,7 +48,8 @@ class Examples:
     """Signals with labels and, row by row, where they come from.
 
     signals: float32 (example, lead, time) in mV; labels: int64 (example,), index into `classes`; fs in Hz; places: where
-    each recorded lead lies (two leads joined into one vector share row 0); table: a DataFrame with `COLUMNS`.
+    each recorded lead lies (two leads joined into one vector share row 0); table: a DataFrame with `COLUMNS`; evidence:
+    where each beat is known to differ from the same patient's normal beat (simulated ECGs only, else None).
     Raises EcglensError where these do not fit each other.
     """
 
@@ -58,6 +60,7 @@ class Examples:
     leads: tuple[str, ...]
     places: tuple[LeadPlace, ...]
     table: pd.DataFrame
+    evidence: Regions | None = None
 
     def __post_init__(self) -> None:
         if self.signals.ndim != 3 or self.signals.shape[1] != len(self.leads):
@@ -67,6 +70,8 @@ class Examples:
                 f"{len(self.signals)} signals, {len(self.labels)} labels and {len(self.table)} table rows; "
                 "expected the same number"
             )
+        if self.evidence is not None and len(self.evidence.start) != len(self.labels):
+            raise EcglensError(f"evidence of {len(self.evidence.start)} examples; expected {len(self.labels)}")
         missing = [column for column in COLUMNS if column not in self.table.columns]
         if missing:
             raise EcglensError(f"the table of examples lacks {', '.join(missing)}")
@@ -87,6 +92,7 @@ class Examples:
             signals=self.signals[rows],
             labels=self.labels[rows],
             table=table.reset_index(drop=True),
+            evidence=None if self.evidence is None else self.evidence.take(rows),
         )
 
     def column(self, name: str) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ecglens.errors import EcglensError, choose
+from ecglens.recordings.evidence import read_evidence
 from ecglens.recordings.recording import Recording
 from ecglens.recordings.wfdb_reader import read_wfdb
 
@@ -20,7 +21,9 @@ class Database:
     """Facts of one public database.
 
     same_patient maps a record to the record that names its patient; lead_order gives records whose leads have to
-    be reordered to be like the others; lead_facts are said in every report. fs in Hz.
+    be reordered to be like the others; lead_facts are said in every report. fs in Hz. kind: "real" or "simulated";
+    listed: SHA-256 by file name where no list is kept in the package; a_few: ten records that hold all classes, for a quick
+    look.
     """
 
     name: str
@@ -35,6 +38,9 @@ class Database:
     same_patient: dict[str, str] = field(default_factory=dict)
     lead_order: dict[str, tuple[str, ...]] = field(default_factory=dict)
     lead_facts: tuple[str, ...] = ()
+    kind: str = "real"
+    listed: dict[str, str] = field(default_factory=dict)
+    a_few: tuple[str, ...] = ()
 
     def patient(self, record: str) -> str:
         """The patient of a record, named by the patient's first record."""
@@ -43,7 +49,7 @@ class Database:
     @property
     def checksums(self) -> dict[str, str]:
         """SHA-256 of every file, by file name, as the publisher lists them."""
-        return _checksums(self.name)
+        return self.listed or _checksums(self.name)
 
     @property
     def records(self) -> tuple[str, ...]:
@@ -110,6 +116,8 @@ def read_records(
         try:
             recording = read_wfdb(folder, record, database=which.name, patient=which.patient(record))
             _expect_usual(recording, which)
+            if which.kind == "simulated":
+                recording = replace(recording, evidence=read_evidence(folder, recording))
         except EcglensError as error:
             skipped.append(Skipped(record, str(error)))
             continue

@@ -34,11 +34,27 @@ class Annotations:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """Why beats belong to their classes, span by span: where they differ from the same patient's normal beat.
+
+    r_sample: int64 (span,), R mark of the beat; lead: str (span,); start, stop: int64 (span,), samples of the record; source:
+    str (span,), "beat" (its own waves), "before" or "after" (a neighbour is not where, or not what, it would be).
+    """
+
+    r_sample: NDArray[np.int64]
+    lead: NDArray[np.str_]
+    start: NDArray[np.int64]
+    stop: NDArray[np.int64]
+    source: NDArray[np.str_]
+
+
+@dataclass(frozen=True)
 class Recording:
     """One record of one patient.
 
     signal: float32 (lead, time) in mV, NaN where the recorder marked a sample invalid; fs in Hz; leads by name.
-    Two records of one person share `patient`. `remarks` says what the reader had to mend or swap.
+    Two records of one person share `patient`. `remarks` says what the reader had to mend or swap. `evidence` is known for
+    simulated records alone.
     """
 
     database: str
@@ -52,6 +68,7 @@ class Recording:
     sex: str | None = None
     diagnoses: tuple[str, ...] = ()
     remarks: tuple[str, ...] = field(default=())
+    evidence: Evidence | None = None
 
     @property
     def seconds(self) -> float:

@@ -100,11 +100,13 @@ def with_intervals(table: pd.DataFrame, metrics: list[str], *, digits: int = 3) 
     return out
 
 
-def write_html(path: Path, title: str, banner: str, facts: list[tuple[str, str]], sections: list[Section]) -> None:
-    """Render the page, whole or not at all."""
+def write_html(
+    path: Path, title: str, banner: str, facts: list[tuple[str, str]], sections: list[Section], *, ribbon: str | None = None
+) -> None:
+    """Render the page, whole or not at all; `ribbon` stays in sight on the screen and on each printed page."""
     from jinja2 import Environment, StrictUndefined
 
     template = files("ecglens.report").joinpath("templates/report.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(template).render(title=title, banner=banner, facts=facts, sections=sections)
+    page = environment.from_string(template).render(title=title, banner=banner, facts=facts, sections=sections, ribbon=ribbon)
     write_text(path, page)

@@ -18,9 +18,8 @@ from ecglens.examples.label_maps import label_map
 from ecglens.examples.splits import SPLITS, TEST, UNUSED
 from ecglens.files import write_json, write_table
 from ecglens.models import Classifier, create, load
-from ecglens.recordings.databases import database
-from ecglens.recordings.places import find_database
 from ecglens.runs import COMPLETE, STOPPED, Run, start_run
+from ecglens.simulation.stand_in import find_records
 from ecglens.studies.jones2020_material import Answers, Material, prepare
 from ecglens.studies.jones2020_recipe import MODEL_NAMES, Question, Recipe, recipe_for, with_settings
 from ecglens.studies.jones2020_report import write_report
@@ -40,13 +39,15 @@ def ask(recipe: str, model: str | None, split: str, classes: str, settings: list
     return Question(recipe, values, model, split, classes, quick, seed)
 
 
-def run(question: Question, data: Path | None, out: Path, *, stop_after: str | None, overwrite: bool) -> Run:
-    """Everything from files to the report, in stages; a stage that is done is not done again."""
-    folder = find_database(database("mitdb"), data)
+def run(
+    question: Question, data: Path | None, out: Path, *, stop_after: str | None, overwrite: bool, or_simulated: bool = False
+) -> Run:
+    """Everything from files to the report, in stages; a stage that is done is not done again. See `find_records` for data."""
+    which, folder = find_records("mitdb", data, or_simulated=or_simulated)
     started = time.monotonic()
     asked = {"study": "jones2020", **asdict(question)}
     this = start_run(out, asked, overwrite=overwrite)
-    material = prepare(question, folder, this)
+    material = prepare(question, which, folder, this)
     if stop_after == "examples":
         return _stop(this)
     classifier = train(question, material, this)
@@ -56,7 +57,7 @@ def run(question: Question, data: Path | None, out: Path, *, stop_after: str | N
     maps = explain(question, classifier, material, answers, this)
     if stop_after == "attribution":
         return _stop(this)
-    analyse(question, classifier, material, answers, maps, this, folder, database("mitdb"))
+    analyse(question, classifier, material, answers, maps, this, folder, which)
     if stop_after == "analysis":
         return _stop(this)
     write_report(this)

@@ -15,7 +15,7 @@ from ecglens.examples.label_maps import label_map
 from ecglens.examples.splits import Plan, make_split, plan_training, shared_patients
 from ecglens.files import sha256, write_table
 from ecglens.progress import say
-from ecglens.recordings.databases import Skipped, database, read_records
+from ecglens.recordings.databases import Database, Skipped, read_records
 from ecglens.recordings.places import records_present
 from ecglens.runs import Run
 from ecglens.studies.jones2020_recipe import Question
@@ -54,12 +54,13 @@ class Answers:
         return self.logits.argmax(1).astype(np.int64)
 
 
-def prepare(question: Question, folder: Path, this: Run) -> Material:
+def prepare(question: Question, which: Database, folder: Path, this: Run) -> Material:
     """Read, cut and split; writes examples.csv and tables/examples.csv."""
-    recipe, which = question.recipe, database("mitdb")
+    recipe = question.recipe
     there, missing = records_present(which, folder)
     if question.quick and len(there) > 10:
-        chosen = tuple(record for record in _QUICK[question.split].split() if record in there)
+        few = which.a_few or tuple(_QUICK[question.split].split())
+        chosen = tuple(record for record in few if record in there)
         there, missing = chosen or there[:10], ()
     if missing:
         say(f"{len(missing)} records are not in {folder}: {', '.join(missing)}")
@@ -76,9 +77,12 @@ def prepare(question: Question, folder: Path, this: Run) -> Material:
     plan = _at_most(plan, recipe.rows_at_most, question.seed)
     records = sorted(set(examples.column("record")))
     data = {
-        "kind": "real",
+        "kind": which.kind,
         "database": which.name,
+        "title": which.title,
         "version": which.version,
+        "licence": which.licence,
+        "facts": list(which.lead_facts),
         "records": records,
         "missing": list(missing),
         "skipped": [asdict(item) for item in skipped],
@@ -86,7 +90,7 @@ def prepare(question: Question, folder: Path, this: Run) -> Material:
         "sha256": {
             name: sha256(folder / name)
             for record in records
-            for name in (f"{record}.hea", f"{record}.dat", f"{record}.atr")
+            for name in (f"{record}.hea", f"{record}.dat", f"{record}.atr", f"{record}.evidence.csv")
             if (folder / name).is_file()
         },
     }

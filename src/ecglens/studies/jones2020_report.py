@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ecglens.errors import EcglensError
 from ecglens.examples.label_maps import label_map
 from ecglens.examples.splits import SPLITS
-from ecglens.recordings.databases import database
 from ecglens.report import figures
-from ecglens.report.html import Section, picture, sheet, with_intervals, write_html
+from ecglens.report.html import Picture, Section, picture, sheet, with_intervals, write_html
 from ecglens.runs import Run
 from ecglens.studies.jones2020_published import DE_CHAZAL
 from ecglens.studies.jones2020_recipe import recipe_for
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _NOT_FOR_PATIENTS = "For research only: nothing here may be used to diagnose or treat a person."
 _CLASS_METRICS = ["f1", "precision", "recall", "specificity", "auc", "average_precision"]
@@ -47,6 +49,17 @@ class _Sources:
         return self.metrics["maps.method"] == "class-logit"
 
     @property
+    def simulated(self) -> bool:
+        """Whether the beats are of nobody."""
+        return self.run.about["data"]["kind"] == "simulated"
+
+    def picture(self, figure: Figure, name: str, caption: str) -> Picture:
+        """The figure in figures/ and in the report; one of simulated ECGs says so itself, for it may travel alone."""
+        if self.simulated:
+            figure.text(0.995, 0.005, "SIMULATED ECGs", ha="right", va="bottom", fontsize=6, color="#a33b00")
+        return picture(figure, name, caption, self.run.path / "figures")
+
+    @property
     def unit(self) -> str:
         """What a segment's value means."""
         return "size of gradient (1 = this beat's mean)" if self.signed else "map of the paper (0 to 1 in each beat)"
@@ -68,25 +81,28 @@ def write_report(run: Run, beside: Run | None = None) -> Path:
     """Draw all figures from the tables and write report.html; `beside` is a second run to compare with."""
     source = _Sources(run)
     other = _Sources(beside) if beside is not None else None
-    drawn = run.path / "figures"
     sections = [
         _asked(source),
-        _data(source, drawn),
-        _scores(source, drawn),
+        _data(source),
+        _scores(source),
         _recipes(source, other),
-        _beats(source, drawn),
-        _class_maps(source, drawn),
-        _right_and_wrong(source, drawn),
+        _beats(source),
+        _class_maps(source),
+        *_evidence(source),
+        _right_and_wrong(source),
         _trust(source),
         _meaning(source),
     ]
     asked = source.asked
     title = f"jones2020, {asked['recipe_name']}: {asked['model']}, {asked['split']}"
-    banner = f"REAL ECGs: {database('mitdb').title}. {_NOT_FOR_PATIENTS}"
+    data = run.about["data"]
+    banner = f"{data['kind'].upper()} ECGs: {data['title']}. {_NOT_FOR_PATIENTS}"
     if asked["quick"]:
         banner += " A quick run: few records, few epochs; its scores show that the machinery works, nothing more."
     path = run.path / "report.html"
-    write_html(path, title, banner, _facts(source), sections)
+    write_html(
+        path, title, banner, _facts(source), sections, ribbon="SIMULATED ECGs: no person's heart" if source.simulated else None
+    )
     return path
 
 
@@ -95,7 +111,7 @@ def _facts(source: _Sources) -> list[tuple[str, str]]:
     training, data = about["training"], about["data"]
     return [
         ("paper", "Jones, Deligianni, Dalton: Improving ECG classification interpretability using saliency maps (2020)"),
-        ("data", f"{data['database']} {data['version']}, {len(data['records'])} records; {database('mitdb').licence}"),
+        ("data", f"{data['database']} {data['version']}, {len(data['records'])} records; {data['licence']}"),
         ("test", SPLITS[asked["split"]]),
         ("training", f"{training['rows']} rows x {training['epochs']} epochs in {training['seconds']:.0f} s, "
                      f"{training['threads']} threads"),
@@ -152,7 +168,7 @@ def _interval(metrics: dict[str, Any], key: str) -> str:
     return f" (95 % interval over patients {low:.3f} to {high:.3f})" if low is not None else ""
 
 
-def _data(source: _Sources, drawn: Path) -> Section:
+def _data(source: _Sources) -> Section:
     about = source.run.about
     beats, data = about["beats"], about["data"]
     names = label_map(source.asked["classes"])
@@ -165,7 +181,7 @@ def _data(source: _Sources, drawn: Path) -> Section:
             else f"Each is a window of {source.recipe['length']} samples with R in the middle; none is dropped for its length."
         ),
         "Classes: " + "; ".join(f"{key} {value}" for key, value in names.names.items()) + f". Source: {names.source}.",
-        "About these records: " + "; ".join(database("mitdb").lead_facts) + ".",
+        "About these records: " + "; ".join(data["facts"]) + ".",
     ]
     if data["missing"]:
         text.append(f"Not at hand: records {', '.join(data['missing'])}.")
@@ -178,18 +194,18 @@ def _data(source: _Sources, drawn: Path) -> Section:
         text,
         [sheet(concentration, "examples", "Classes that live in few patients: a net can learn the person, not the class")],
         [
-            picture(
+            source.picture(
                 figures.class_counts(source.table("splits")), "figure-1-classes",
-                "Figure 1 of the paper, from our data: beats per class and side.", drawn,
+                "Figure 1 of the paper, from our data: beats per class and side.",
             ),
-            picture(
+            source.picture(
                 figures.extraction(source.table("extraction"), source.table("extraction_marks")), "figure-2-extraction",
                 "Figure 2: how a beat is cut. Dotted: marks, orange where the mark is no beat. Shaded: the signal that the "
-                "model sees.", drawn,
+                "model sees.",
             ),
-            picture(
+            source.picture(
                 figures.beat_on_paper(beat, signed=None), "figure-3-beat",
-                f"Figure 3: a whole example ({beat['id'].iloc[0]}, class {beat['label'].iloc[0]}). Grey: padding.", drawn,
+                f"Figure 3: a whole example ({beat['id'].iloc[0]}, class {beat['label'].iloc[0]}). Grey: padding.",
             ),
         ],
     )  # fmt: skip
@@ -218,7 +234,7 @@ def _first_beat(source: _Sources) -> pd.DataFrame:
     return chosen[chosen["id"] == chosen["id"].iloc[0]]
 
 
-def _scores(source: _Sources, drawn: Path) -> Section:
+def _scores(source: _Sources) -> Section:
     metrics = source.metrics
     paper = with_intervals(source.table("paper").rename(columns={"low": "ours_low", "high": "ours_high"}), ["ours"])
     per_class = source.table("paper_per_class")
@@ -266,9 +282,9 @@ def _scores(source: _Sources, drawn: Path) -> Section:
         sheets.append(sheet(unseen, "per_class_unseen_patients", "The same without patients that training has seen"))
     sheets.append(sheet(source.table("per_patient"), "per_patient", "By patient: beats, accuracy, and F1 of each class"))
     title = f"{source.asked['model']}, {source.asked['split']}"
-    matrix = picture(
+    matrix = source.picture(
         figures.confusion_matrix(source.table("confusion"), title), "figure-4-confusion",
-        "Figure 4: confusion matrix; rows add up to 1, small numbers are beats.", drawn,
+        "Figure 4: confusion matrix; rows add up to 1, small numbers are beats.",
     )  # fmt: skip
     return Section("How good is it", text, sheets, [matrix])
 
@@ -297,7 +313,7 @@ def _is_headline(key: str) -> bool:
     return stem in ("n", "accuracy", "macro_f1", "macro_f1_all") or key.startswith(("maps.", "outliers.", "train."))
 
 
-def _beats(source: _Sources, drawn: Path) -> Section:
+def _beats(source: _Sources) -> Section:
     beats = source.table("shown_beats")
     what = (
         "Orange: more voltage here speaks against the class that the model gave; purple: for it. The trace is black on top, "
@@ -312,25 +328,25 @@ def _beats(source: _Sources, drawn: Path) -> Section:
         state = "rightly" if label == predicted else f"WRONGLY, it is {label}"
         name = f"figure-5-{label}-as-{predicted}"
         caption = f"Figure 5: {beat_id}, called {predicted} {state}."
-        pictures.append(picture(figures.beat_on_paper(beat, signed=source.signed), name, caption, drawn))
+        pictures.append(source.picture(figures.beat_on_paper(beat, signed=source.signed), name, caption))
     return Section(
         "Single beats", [what, "One right and one wrong test beat of each class, not chosen for their looks."], [], pictures
     )
 
 
-def _class_maps(source: _Sources, drawn: Path) -> Section:
+def _class_maps(source: _Sources) -> Section:
     profiles = source.table("profiles")
     pictures = [
-        picture(
+        source.picture(
             figures.class_maps(profiles, unit=source.unit), "figure-7-class-maps",
-            "Figure 7: median over the beats of each class (training and test together), segment by segment.", drawn,
+            "Figure 7: median over the beats of each class (training and test together), segment by segment.",
         )
     ]  # fmt: skip
     if source.signed:
         pictures.append(
-            picture(
+            source.picture(
                 figures.class_maps(source.table("profiles_signed"), unit="against | for the class", signed=True),
-                "figure-7b-signed", "The same with its sign: positive means more voltage here, more of the class.", drawn,
+                "figure-7b-signed", "The same with its sign: positive means more voltage here, more of the class.",
             )
         )  # fmt: skip
     padding = sheet(
@@ -348,6 +364,25 @@ def _class_maps(source: _Sources, drawn: Path) -> Section:
     )
 
 
+def _evidence(source: _Sources) -> list[Section]:
+    """Simulated ECGs alone: how much of the maps lies where the beat is known to differ from normal."""
+    if not source.simulated:
+        return []
+    found = source.metrics
+    shuffled = found["maps.evidence_enrichment_shuffled"]
+    text = [
+        "These beats are simulated, so it is known why each belongs to its class: the evidence is where it differs from the "
+        "same patient's normal beat. " + source.run.about["data"]["facts"][-1].capitalize() + ".",
+        "Enrichment is the share of the map on the evidence over the share of the window that the evidence takes; 1 is what "
+        f"a map gets that knows nothing. Mean over beats that have evidence: {found['maps.evidence_enrichment']:.2f}; with "
+        f"each beat's map exchanged for that of another beat: {shuffled:.2f}.",
+        "A network may rest on part of the evidence alone, or on what is missing (no early beat in sight): a low number is a "
+        "question, not a verdict.",
+    ]
+    caption = "Relevance mass on the evidence, by class (beats that differ from their patient's normal beat)"
+    return [Section("Do the maps find the evidence?", text, [sheet(source.table("evidence"), "evidence", caption)])]
+
+
 def _other_map(source: _Sources) -> list[str]:
     """A sentence where the recipe's map cannot be had of this network."""
     if source.recipe["map_of"] == source.metrics["maps.method"]:
@@ -358,7 +393,7 @@ def _other_map(source: _Sources) -> list[str]:
     ]
 
 
-def _right_and_wrong(source: _Sources, drawn: Path) -> Section:
+def _right_and_wrong(source: _Sources) -> Section:
     profiles, metrics = source.table("profiles"), source.metrics
     pictures = []
     for name in dict.fromkeys(profiles["class"]):
@@ -368,7 +403,7 @@ def _right_and_wrong(source: _Sources, drawn: Path) -> Section:
                 f"Figure 8, class {name}: above, all beats and the right and wrong ones of the test set; below, the wrong "
                 "ones beside the class they were taken for. Bands are quartiles, none where n < 5."
             )
-            pictures.append(picture(figure, f"figure-8-{name}", caption, drawn))
+            pictures.append(source.picture(figure, f"figure-8-{name}", caption))
     text = []
     if "outliers.auc" in metrics:
         text.append(

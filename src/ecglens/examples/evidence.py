@@ -1,0 +1,74 @@
+"""Evidence of simulated records as regions of the examples cut from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ecglens.examples.examples import LeadPlace
+from ecglens.examples.regions import Regions
+from ecglens.recordings.recording import Evidence
+
+
+def evidence_regions(
+    table: pd.DataFrame, places: tuple[LeadPlace, ...], evidence: dict[str, Evidence | None]
+) -> Regions | None:
+    """Evidence by record to regions (example, region) in samples of the windows; None where no record has any to give.
+
+    Regions are named "SOURCE K", the K-th span of that source in the lead; an example with fewer spans has empty ones.
+    """
+    known = {record: spans for record, spans in evidence.items() if spans is not None}
+    if not known:
+        return None
+    spans = _spans_in_windows(table, places, known)
+    spans["k"] = spans.groupby(["example", "place", "source"], sort=False).cumcount()
+    names, leads, rows, starts, stops = [], [], [], [], []
+    for (place, source, k), some in spans.groupby(["place", "source", "k"], sort=True):
+        start = np.full(len(table), places[place].offset, np.int64)
+        stop = start.copy()
+        start[some["example"]], stop[some["example"]] = some["start"], some["stop"]
+        names.append(f"{source} {k + 1}")
+        leads.append(places[place].name)
+        rows.append(places[place].row)
+        starts.append(start)
+        stops.append(stop)
+    empty = np.zeros((len(table), 0), np.int64)
+    return Regions(
+        tuple(names),
+        tuple(leads),
+        np.array(rows, np.int64),
+        np.stack(starts, axis=1) if starts else empty,
+        np.stack(stops, axis=1) if stops else empty,
+    )
+
+
+def _spans_in_windows(table: pd.DataFrame, places: tuple[LeadPlace, ...], known: dict[str, Evidence]) -> pd.DataFrame:
+    """A row per span that reaches into its example's window: example, place, source, start, stop."""
+    parts = []
+    for record, rows in table.groupby("record", sort=False):
+        spans = known.get(str(record))
+        if spans is None or not len(rows):
+            continue
+        order = {name: number for number, name in enumerate(str(rows["lead_names"].iloc[0]).split(", "))}
+        r_sample, example = rows["r_sample"].to_numpy(), rows.index.to_numpy()
+        at = np.clip(np.searchsorted(r_sample, spans.r_sample), 0, len(r_sample) - 1)
+        begin = rows["start"].to_numpy()[at]
+        place = np.array([order[name] for name in spans.lead], np.int64)
+        offset = np.array([item.offset for item in places])[place]
+        # padding is no evidence
+        first, last = rows["valid_start"].to_numpy()[at], rows["valid_stop"].to_numpy()[at]
+        start, stop = np.clip(spans.start - begin, first, last), np.clip(spans.stop - begin, first, last)
+        keep = (r_sample[at] == spans.r_sample) & (start < stop)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "example": example[at],
+                    "place": place,
+                    "source": spans.source,
+                    "start": start + offset,
+                    "stop": stop + offset,
+                }
+            )[keep]
+        )
+    columns = ["example", "place", "source", "start", "stop"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({name: [] for name in columns})
