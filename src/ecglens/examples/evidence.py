@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from ecglens.examples.examples import LeadPlace
-from ecglens.examples.regions import Regions
+from ecglens.errors import EcglensError
+from ecglens.examples.examples import Examples, LeadPlace
+from ecglens.examples.regions import Regions, inside
+from ecglens.recordings.evidence import read_truth
 from ecglens.recordings.recording import Evidence
 
 
@@ -72,3 +78,57 @@ def _spans_in_windows(table: pd.DataFrame, places: tuple[LeadPlace, ...], known:
         )
     columns = ["example", "place", "source", "start", "stop"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({name: [] for name in columns})
+
+
+@dataclass(frozen=True)
+class Counterparts:
+    """Each example without noise, and the same patient's normal beat in its place; both float32 mV, shaped as the signals."""
+
+    clean: NDArray[np.float32]
+    normal: NDArray[np.float32]
+
+
+def counterparts(examples: Examples, folder: Path) -> Counterparts:
+    """Read the truth of simulated examples from the cohort's folder.
+
+    Where a beat does not differ from normal both are the same. Padding stays zero, and rows that hold no lead of the record
+    (the usual beat) stay as they are. Raises EcglensError when the folder does not hold the records.
+    """
+    clean, normal = examples.signals.copy(), examples.signals.copy()
+    first, last = examples.column("valid_start"), examples.column("valid_stop")
+    begin, r_sample, record = (examples.column(name) for name in ("start", "r_sample", "record"))
+    for name in np.unique(record):
+        truth = read_truth(folder, str(name))
+        rows = np.flatnonzero(record == name)
+        half = truth.normal.shape[2] // 2
+        at_r = {int(start) + half: number for number, start in enumerate(truth.start)}
+        for row in rows:
+            number = at_r.get(int(r_sample[row]))
+            for lead, place in enumerate(examples.places[: len(truth.clean)]):
+                time = np.arange(first[row], last[row])
+                into = place.offset + time
+                without_noise = truth.clean[lead, begin[row] + time]
+                clean[row, place.row, into] = normal[row, place.row, into] = without_noise
+                if number is not None:
+                    there = begin[row] + time - truth.start[number]
+                    known = (there >= 0) & (there < 2 * half)
+                    normal[row, place.row, into[known]] = truth.normal[number, lead, there[known]]
+    return Counterparts(clean, normal)
+
+
+def without_evidence(examples: Examples, truth: Counterparts) -> Examples:
+    """The examples with every evidence span replaced by the patient's normal beat; the noise stays."""
+    where = _where(examples)
+    changed = examples.signals - np.where(where, truth.clean - truth.normal, np.float32(0))
+    return replace(examples, signals=changed.astype(np.float32))
+
+
+def with_evidence_alone(examples: Examples, truth: Counterparts) -> Examples:
+    """The patient's normal beat, noise-free, with the evidence spans of the examples in it."""
+    return replace(examples, signals=np.where(_where(examples), examples.signals, truth.normal))
+
+
+def _where(examples: Examples) -> NDArray[np.bool_]:
+    if examples.evidence is None:
+        raise EcglensError("these examples carry no evidence: only simulated ones do")
+    return inside(examples.evidence, *examples.signals.shape[1:])

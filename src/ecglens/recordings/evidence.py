@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ecglens.errors import EcglensError
 from ecglens.recordings.recording import Evidence, Recording
 
+UNITS_PER_MV = 1000
 _COLUMNS = ("r_sample", "lead", "start", "stop", "source")
 
 
@@ -32,3 +35,55 @@ def read_evidence(folder: Path, recording: Recording) -> Evidence:
         row = int(np.flatnonzero(~fits)[0])
         raise EcglensError(f"row {row + 2} of {path.name} names a beat, lead or span that {recording.record} does not have")
     return found
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a simulated record would be without noise, and without what sets its beats apart.
+
+    clean: float32 mV (lead, time), the record without noise; start: int64 (beat,), first sample of each window; normal:
+    float32 mV (beat, lead, time), the patient's normal beat in the place of each beat that differs from it, without noise.
+    """
+
+    clean: NDArray[np.float32]
+    start: NDArray[np.int64]
+    normal: NDArray[np.float32]
+
+
+def write_truth(path: Path, clean: NDArray[np.float64], start: NDArray[np.int64], normal: NDArray[np.float64]) -> None:
+    """Write a Truth (mV) as int16 micro-volts in safetensors, whole or not at all."""
+    from safetensors.numpy import save_file
+
+    from ecglens.files import written_whole
+
+    small = {
+        name: np.round(mv * UNITS_PER_MV).clip(-32767, 32767).astype(np.int16)
+        for name, mv in (("clean", clean), ("normal", normal))
+    }
+    with written_whole(path) as beside:
+        save_file(small | {"start": start.astype(np.int64)}, beside)
+
+
+def read_truth(folder: Path, record: str) -> Truth:
+    """RECORD.truth.safetensors of a simulated record; raises EcglensError when it is missing or damaged."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    path = folder / f"{record}.truth.safetensors"
+    if not path.is_file():
+        raise EcglensError(f"{path.name} is missing in {folder}: simulate again")
+    try:
+        found = load_file(path)
+        clean, start, normal = found["clean"], found["start"], found["normal"]
+        fits = clean.ndim == 2 and normal.ndim == 3 and len(start) == len(normal) and normal.shape[1] == clean.shape[0]
+    except (SafetensorError, KeyError, OSError) as error:
+        raise EcglensError(f"{path.name} cannot be read ({type(error).__name__}): damaged; simulate again") from None
+    if not fits:
+        raise EcglensError(
+            f"{path.name} holds arrays that do not fit each other: {clean.shape}, {start.shape}, {normal.shape}"
+        )
+    return Truth(_millivolts(clean), start, _millivolts(normal))
+
+
+def _millivolts(digital: NDArray[np.int16]) -> NDArray[np.float32]:
+    return digital.astype(np.float32) / np.float32(UNITS_PER_MV)

@@ -16,12 +16,13 @@ from ecglens import __version__
 from ecglens.errors import EcglensError
 from ecglens.files import sha256, write_json, write_table
 from ecglens.progress import bar
+from ecglens.recordings.evidence import UNITS_PER_MV, write_truth
 from ecglens.recordings.simulated import COHORT_FILE
 from ecglens.simulation.record import SimulatedRecord, simulate_record
 from ecglens.simulation.rhythm import Wanted
 from ecglens.simulation.settings import EVENTS, RUNS, Settings
 
-UNITS_PER_MV = 1000
+_QUICK_MINUTES = 60  # that a quick look takes from a cohort of short records
 _SYMBOLS = {"P": "/"}
 # WFDB marks of wave boundaries, as in LUDB: '(' wave ')'
 _WAVE_SYMBOLS = {"P": "p", "QRS": "N", "T": "t"}
@@ -87,19 +88,19 @@ def write_cohort(settings: Settings, folder: Path) -> Path:
                 "settings": asdict(settings),
                 "beats": {name: int(row["size"]) for name, row in counts.iterrows()},
                 "patients": {name: int(row["nunique"]) for name, row in counts.iterrows()},
-                "a_few": _a_few(table),
+                "a_few": _a_few(table, max(10, round(_QUICK_MINUTES / settings.minutes))),
                 "sha256": {path.name: sha256(path) for path in sorted(beside.iterdir())},
             },
         )
     return folder
 
 
-def _a_few(beats: pd.DataFrame, at_most: int = 10) -> list[str]:
-    """Records that together hold each class in two patients where that can be, the rarest classes first."""
+def _a_few(beats: pd.DataFrame, at_most: int) -> list[str]:
+    """Records for a quick look: each class in several patients where that can be, the rarest classes first."""
     per = beats.groupby(["class", "record"]).size().sort_values(ascending=False)
     rarest = beats.groupby("class")["record"].nunique().sort_values(kind="stable").index
     chosen: list[str] = []
-    for wanted in (1, 2):
+    for wanted in range(1, at_most + 1):
         for name in rarest:
             holders = list(per[name].index)
             have = [record for record in chosen if record in holders]
@@ -145,7 +146,7 @@ def write_record(record: SimulatedRecord, folder: Path) -> None:
     wfdb.wrann(record.name, "atr", record.r_sample, symbols, write_dir=str(folder))
     _write_boundaries(record, folder)
     write_table(folder / f"{record.name}.evidence.csv", _evidence_table(record))
-    _write_truth(record, folder)
+    write_truth(folder / f"{record.name}.truth.safetensors", record.clean, record.window_start, record.normal)
 
 
 def _write_boundaries(record: SimulatedRecord, folder: Path) -> None:
@@ -166,25 +167,6 @@ def _evidence_table(record: SimulatedRecord) -> pd.DataFrame:
     out = table.rename(columns={"mv": "most_mv"}).drop(columns="beat")
     out.insert(0, "r_sample", record.r_sample[table["beat"].to_numpy()])
     return out
-
-
-def _write_truth(record: SimulatedRecord, folder: Path) -> None:
-    """The noise-free record and, for each beat that differs, the patient's normal beat in its place; int16, micro-volts."""
-    from safetensors.numpy import save_file
-
-    from ecglens.files import written_whole
-
-    def small(mv: np.ndarray) -> np.ndarray:
-        return np.round(mv * UNITS_PER_MV).clip(-32767, 32767).astype(np.int16)
-
-    tensors = {
-        "clean": small(record.clean),
-        "normal": small(record.normal),
-        "beat": record.disturbed,
-        "start": record.window_start,
-    }
-    with written_whole(folder / f"{record.name}.truth.safetensors") as beside:
-        save_file(tensors, beside)
 
 
 def beat_table(record: SimulatedRecord) -> pd.DataFrame:

@@ -93,24 +93,20 @@ class _Seen:
         time = np.arange(n_samples) / settings.fs
         phase = 2 * np.pi * (patient.breaths * time + rng.random())
         pole = rng.normal(size=3)
-        self._turn = np.deg2rad(patient.breath_degrees) * np.sin(phase)
+        turn = np.deg2rad(patient.breath_degrees) * np.sin(phase)
+        self._sine, self._one_less_cosine = np.sin(turn), 1 - np.cos(turn)
         self._pole = pole / np.linalg.norm(pole)
         self._weights = lead_weights(settings.leads) @ (patient.gains[:, None] * electrode_field())
 
     def leads(self, dipole: NDArray[np.float64], start: NDArray[np.int64]) -> NDArray[np.float64]:
         """mV (row, lead, time) of dipoles (row, XYZ, time) whose first sample is `start` (row,) in the record."""
-        n_rows, _, length = dipole.shape
-        out = np.empty((n_rows, len(self._weights), length))
         x, y, z = self._pole
         cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-        still, turning, squared = self._weights, self._weights @ cross, self._weights @ cross @ cross
-        for row in range(n_rows):
-            at = np.clip(np.arange(start[row], start[row] + length), 0, len(self._turn) - 1)
-            angle = self._turn[at]
-            # Rodrigues' formula, with the three matrices applied before the angle is known
-            out[row] = still @ dipole[row] + np.sin(angle) * (turning @ dipole[row])
-            out[row] += (1 - np.cos(angle)) * (squared @ dipole[row])
-        return out
+        # Rodrigues' formula; the leads are looked at through each of its three matrices
+        seen = np.matmul(np.concatenate([self._weights, self._weights @ cross, self._weights @ cross @ cross]), dipole)
+        still, turning, squared = np.split(seen, 3, axis=1)
+        at = np.clip(start[:, None] + np.arange(dipole.shape[2]), 0, len(self._sine) - 1)
+        return still + self._sine[at][:, None] * turning + self._one_less_cosine[at][:, None] * squared
 
 
 def _all_curves(patient: Patient, rhythm: Rhythm) -> Gaussians:

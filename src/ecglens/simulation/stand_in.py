@@ -16,6 +16,8 @@ from ecglens.simulation.cohort import write_cohort
 from ecglens.simulation.settings import Settings
 
 SIMULATED = "simulated"
+# as many beats as 40 patients of 5 minutes, but of more people: a model that meets 30 people learns those 30
+BUILT_IN = Settings(patients=200, minutes=1.0)
 
 
 def find_records(name: str, data: Path | None, *, or_simulated: bool = False) -> tuple[Database, Path]:
@@ -40,7 +42,7 @@ def find_records(name: str, data: Path | None, *, or_simulated: bool = False) ->
 
 
 def _built_in() -> tuple[Database, Path]:
-    settings = Settings()
+    settings = BUILT_IN
     folder = cache_folder() / f"simulated-{_fingerprint(settings)}"
     if not (folder / COHORT_FILE).is_file():
         say(f"making the simulated cohort ({settings.patients} patients, {settings.minutes:g} minutes) in {folder}")

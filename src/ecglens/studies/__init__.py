@@ -19,7 +19,7 @@ STUDIES = {
     "jones2020": StudyCard(
         "Improving ECG classification interpretability using saliency maps",
         "Jones, Deligianni, Dalton; BIBE 2020",
-        ("mitdb",),
+        ("mitdb", "simulated"),
         "ecglens.studies.jones2020",
     ),
 }

@@ -14,6 +14,7 @@ from ecglens.examples.splits import SPLITS
 from ecglens.report import figures
 from ecglens.report.html import Picture, Section, picture, sheet, with_intervals, write_html
 from ecglens.runs import Run
+from ecglens.studies.evidence import evidence_section
 from ecglens.studies.jones2020_published import DE_CHAZAL
 from ecglens.studies.jones2020_recipe import recipe_for
 
@@ -88,7 +89,7 @@ def write_report(run: Run, beside: Run | None = None) -> Path:
         _recipes(source, other),
         _beats(source),
         _class_maps(source),
-        *_evidence(source),
+        *([_evidence(source)] if source.simulated else []),
         _right_and_wrong(source),
         _trust(source),
         _meaning(source),
@@ -364,23 +365,10 @@ def _class_maps(source: _Sources) -> Section:
     )
 
 
-def _evidence(source: _Sources) -> list[Section]:
-    """Simulated ECGs alone: how much of the maps lies where the beat is known to differ from normal."""
-    if not source.simulated:
-        return []
-    found = source.metrics
-    shuffled = found["maps.evidence_enrichment_shuffled"]
-    text = [
-        "These beats are simulated, so it is known why each belongs to its class: the evidence is where it differs from the "
-        "same patient's normal beat. " + source.run.about["data"]["facts"][-1].capitalize() + ".",
-        "Enrichment is the share of the map on the evidence over the share of the window that the evidence takes; 1 is what "
-        f"a map gets that knows nothing. Mean over beats that have evidence: {found['maps.evidence_enrichment']:.2f}; with "
-        f"each beat's map exchanged for that of another beat: {shuffled:.2f}.",
-        "A network may rest on part of the evidence alone, or on what is missing (no early beat in sight): a low number is a "
-        "question, not a verdict.",
-    ]
-    caption = "Relevance mass on the evidence, by class (beats that differ from their patient's normal beat)"
-    return [Section("Do the maps find the evidence?", text, [sheet(source.table("evidence"), "evidence", caption)])]
+def _evidence(source: _Sources) -> Section:
+    tested = (source.run.tables / "evidence_test.csv").is_file()
+    test = source.table("evidence_test") if tested else None
+    return evidence_section(source.metrics, source.table("evidence_maps"), test, source.run.about["data"]["facts"][-1])
 
 
 def _other_map(source: _Sources) -> list[str]:

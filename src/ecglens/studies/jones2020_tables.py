@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 
 from ecglens.analysis.dependence import class_dependence, context_share
 from ecglens.analysis.profiles import class_profiles, distance_from_profile
-from ecglens.analysis.regions import mass_inside, padding_share, region_means, segments_around_r
+from ecglens.analysis.regions import padding_share, region_means, segments_around_r
 from ecglens.attribution.attributions import Attributions
 from ecglens.attribution.gradient import METHODS
 from ecglens.examples.examples import Examples
-from ecglens.examples.regions import inside
 from ecglens.examples.splits import TEST, TRAIN
 from ecglens.files import write_json, write_table
 from ecglens.models import Classifier
 from ecglens.recordings.databases import Database
 from ecglens.recordings.wfdb_reader import read_wfdb
 from ecglens.runs import Run
+from ecglens.studies.evidence import write_evidence
 from ecglens.studies.jones2020_material import Answers, Material
 from ecglens.studies.jones2020_published import FIGURE_6, METRICS, PEERS, TABLE_1
 from ecglens.studies.jones2020_recipe import FURTHER_REASONS, REASONS, Question, differences, recipe_for
@@ -50,7 +50,7 @@ def analyse(
     found: dict[str, Any] = {"maps.method": maps.method, "maps.n": len(maps.rows)}
     found |= _write_padding(examples, maps, this)
     if examples.evidence is not None:
-        found |= _write_evidence(question, examples, maps, this)
+        found |= write_evidence(classifier, examples, maps, tested, folder, this, question.seed)
     found |= _write_dependence(question, classifier, examples, maps, this)
     found |= _write_outliers(material, answers, examples, maps, values, this)
     if classifier.context is not None:
@@ -100,31 +100,6 @@ def _write_padding(examples: Examples, maps: Attributions, this: Run) -> dict[st
     table.insert(1, "n", table["class"].map(frame["class"].value_counts()))
     write_table(this.tables / "padding.csv", table)
     return {"maps.padding_share": float(share.mean()), "maps.padding_time": float(frame["share of time"].mean())}
-
-
-def _write_evidence(question: Question, examples: Examples, maps: Attributions, this: Run) -> dict[str, Any]:
-    """tables/evidence.csv: how much of each map lies where the beat is known to differ, and of another beat's map."""
-    assert examples.evidence is not None
-    where = inside(examples.evidence, *examples.signals.shape[1:])
-    other = np.random.default_rng([question.seed, 8]).permutation(len(examples))
-    share, area = mass_inside(maps.maps, where), where.mean(axis=(1, 2))
-    frame = pd.DataFrame(
-        {
-            "class": np.array(examples.classes)[examples.labels],
-            "share of window": area,
-            "share of map": share,
-            "enrichment": share / np.where(area > 0, area, np.nan),
-            "of another beat's map": mass_inside(maps.maps[other], where) / np.where(area > 0, area, np.nan),
-        }
-    )[area > 0]
-    table = frame.groupby("class").mean().reset_index()
-    table.insert(1, "n", table["class"].map(frame["class"].value_counts()))
-    write_table(this.tables / "evidence.csv", table)
-    return {
-        "maps.evidence_n": len(frame),
-        "maps.evidence_enrichment": float(frame["enrichment"].mean()),
-        "maps.evidence_enrichment_shuffled": float(frame["of another beat's map"].mean()),
-    }
 
 
 def _write_dependence(
