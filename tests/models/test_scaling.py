@@ -45,8 +45,10 @@ def _slow(x: np.ndarray, name: str) -> np.ndarray:
 @given(_SIGNALS)
 def test_each_rule_equals_its_definition_lead_by_lead(name, x):
     expected = np.stack([_slow(one, name) for one in x])
-    # float32 rounding grows where a nearly flat reference lead is divided by
-    np.testing.assert_allclose(scale(torch.from_numpy(x), name).numpy(), expected, rtol=2e-2, atol=2e-4)
+    # float32 rounds sums of values up to 5 by some 1e-6, and dividing by a nearly flat reference lead makes that larger
+    spreads = x.astype(np.float64).std(axis=2)
+    atol = 2e-4 + 3e-6 / spreads[spreads > 0].min(initial=1.0)
+    np.testing.assert_allclose(scale(torch.from_numpy(x), name).numpy(), expected, rtol=2e-2, atol=atol)
 
 
 @FEW
