@@ -4,11 +4,12 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: install demo test lint check bench clean help
+.PHONY: install demo test lint check bench beside-real clean help
 
 help:
 	@echo "make demo   install, run jones2020 on real MIT-BIH (else simulated ECGs) in under 3 minutes, print the report's path"
 	@echo "make test   install, then ruff, mypy, import-linter and pytest (real-data tests need ECGLENS_DATA)"
+	@echo "make beside-real  each simulated class drawn beside a real one, with distributions (needs MIT-BIH)"
 	@echo "make bench  speed, as ratios of two things measured in one run (needs ECGLENS_DATA)"
 
 install: $(VENV)/.installed
@@ -33,6 +34,9 @@ test: lint
 
 bench: install
 	$(BIN)/python benchmarks/bench.py
+
+beside-real: install
+	$(BIN)/python benchmarks/beside_real.py
 
 clean:
 	rm -rf $(VENV) runs build dist

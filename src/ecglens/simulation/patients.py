@@ -60,9 +60,9 @@ def draw_patient(settings: Settings, number: int) -> Patient:
     def turn(*degrees: float) -> NDArray[np.float64]:
         return rotation(rng.normal(size=3) * degrees)
 
-    # the table's heart points 25 degrees below the horizon; the adult mean is nearer 45 (Surawicz and Knilans)
-    axis = turn(12.0, 12.0, 16.0) @ rotation(np.array([0.0, 0.0, 20.0]))
-    foci = np.stack([_focus(rng, around(1.0, 0.25) * settings.amplitude) for _ in range(3)])
+    # the table's heart points 25 degrees below the horizon; the adult mean is nearer 60 (Surawicz and Knilans)
+    axis = turn(12.0, 12.0, 16.0) @ rotation(np.array([0.0, 0.0, 33.0]))
+    foci = np.stack([_focus(rng, around(1.7, 0.3) * settings.amplitude) for _ in range(3)])
     return Patient(
         rr=60 / around(settings.heart_rate, settings.heart_rate_spread),
         rr_spread=around(settings.variability, 0.4),
@@ -72,7 +72,7 @@ def draw_patient(settings: Settings, number: int) -> Patient:
         qrs_axis=turn(8.0, 10.0, 14.0) @ axis,
         t_axis=turn(10.0, 10.0, 12.0) @ axis,
         p_scale=around(1.5, 0.22) * settings.amplitude,
-        qrs_scale=around(1.0, 0.28) * settings.amplitude,
+        qrs_scale=around(1.2, 0.32) * settings.amplitude,
         t_scale=around(0.85, 0.4) * settings.amplitude,
         p_width=around(1.0, 0.1),
         qrs_width=around(1.0, 0.1) * settings.qrs_width,
@@ -84,14 +84,14 @@ def draw_patient(settings: Settings, number: int) -> Patient:
         atrial_pr=around(0.12, 0.12),
         early=float(rng.uniform(0.55, 0.78)),
         foci=foci,
-        focus_width=np.array([around(0.0215, 0.12) for _ in range(3)]) * settings.qrs_width,
+        focus_width=np.array([around(0.0190, 0.12) for _ in range(3)]) * settings.qrs_width,
         focus_t=rng.uniform(0.25, 0.5, 3),
         coupling=float(rng.uniform(0.5, 0.72)),
         retrograde=bool(rng.random() < 0.4),
-        block_width=around(0.021, 0.1) * settings.qrs_width,
-        block_moment=around(1.05, 0.15),
+        block_width=around(0.019, 0.1) * settings.qrs_width,
+        block_moment=around(1.15, 0.15),
         block_t=float(rng.uniform(0.25, 0.45)),
-        paced_width=around(0.023, 0.1) * settings.qrs_width,
+        paced_width=around(0.021, 0.1) * settings.qrs_width,
         paced_after_p=bool(rng.random() < 0.5),
         spike=_direction(rng, np.array([-0.3, 0.8, 0.0]), 0.6) * around(1.6, 0.5),
         gains=1 + 0.04 * np.clip(rng.normal(size=len(ELECTRODES)), -2.5, 2.5),

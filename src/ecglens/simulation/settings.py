@@ -31,13 +31,13 @@ class Settings:
     seed: int = 0
     fs: float = 360.0
     heart_rate: float = 74.0
-    heart_rate_spread: float = 0.16
+    heart_rate_spread: float = 0.19
     variability: float = 0.03
     qrs_width: float = 1.0
     amplitude: float = 1.0
     wander: float = 0.06
-    mains: float = 0.004
-    muscle: float = 0.010
+    mains: float = 0.003
+    muscle: float = 0.004
     evidence_mv: float = 0.02
     beats: dict[str, int] = field(default_factory=dict)
     carriers: dict[str, int] = field(default_factory=dict)
