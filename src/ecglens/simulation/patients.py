@@ -93,7 +93,7 @@ def draw_patient(settings: Settings, number: int) -> Patient:
         block_t=float(rng.uniform(0.25, 0.45)),
         paced_width=around(0.021, 0.1) * settings.qrs_width,
         paced_after_p=bool(rng.random() < 0.5),
-        spike=_direction(rng, np.array([-0.3, 0.8, 0.0]), 0.6) * around(1.6, 0.5),
+        spike=_direction(rng, np.array([-0.3, 0.8, 0.0]), 0.6) * around(2.2, 0.4),
         gains=1 + 0.04 * np.clip(rng.normal(size=len(ELECTRODES)), -2.5, 2.5),
         wander=around(settings.wander, 0.6),
         mains=around(settings.mains, 0.8),
