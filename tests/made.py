@@ -109,3 +109,17 @@ def created(name: str, examples: Examples, *, seed: int = 0, scale: str = "none"
         return create(
             name, classes=examples.classes, leads=examples.leads, length=examples.length, fs=examples.fs, scale=scale
         )
+
+
+def lively(name: str, examples: Examples, **told: Any) -> Classifier:
+    """A model of the registry whose norms and biases are not those of a fresh one."""
+    model = created(name, examples, **told)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for part in model.module.modules():
+            if isinstance(part, nn.BatchNorm1d):
+                part.running_mean.copy_(torch.randn(part.num_features, generator=generator))
+                part.running_var.copy_(0.5 + torch.rand(part.num_features, generator=generator))
+            elif getattr(part, "bias", None) is not None and isinstance(part.bias, torch.Tensor):
+                part.bias.add_(0.3 * torch.randn(part.bias.shape, generator=generator))
+    return model

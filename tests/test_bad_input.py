@@ -341,7 +341,7 @@ def other_array(path: Path) -> None:
         np.save(file, np.zeros((2, 2)))
 
 
-MODEL, WEIGHTS, MAPS = "model.json", "model.safetensors", "attributions/class-logit"
+MODEL, WEIGHTS, PLAN, SHARD = "model.json", "model.safetensors", "attributions/plan.json", "attributions/shard-00000"
 DAMAGED_MODEL = {
     "no JSON": (MODEL, text("{")),
     "empty JSON": (MODEL, text("{}")),
@@ -375,29 +375,42 @@ def test_a_damaged_model_is_one_line_and_the_run_does_not_go_on(
     assert not (path / "metrics.json").exists()
 
 
+def with_rows(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], object]:
+    def damage(path: Path) -> None:
+        rows = np.load(path)
+        with path.open("wb") as file:
+            np.save(file, change(rows))
+
+    return damage
+
+
 DAMAGED_MAPS = {
-    "cut maps": (f"{MAPS}.npy", truncated),
-    "no maps": (f"{MAPS}.npy", text("")),
-    "maps of another shape": (f"{MAPS}.npy", other_array),
-    "no JSON": (f"{MAPS}.json", text("{")),
-    "empty JSON": (f"{MAPS}.json", text("{}")),
-    "a list": (f"{MAPS}.json", text("[]")),
-    "fewer rows": (f"{MAPS}.json", with_changes(rows=[0], target=[0])),
-    "rows that are not there": (
-        f"{MAPS}.json",
-        lambda path: with_changes(rows=[10**9] * len(json.loads(path.read_text())["rows"]))(path),
-    ),
+    "cut maps": (f"{SHARD}/saliency.npy", truncated),
+    "no maps": (f"{SHARD}/saliency.npy", text("")),
+    "maps of another shape": (f"{SHARD}/saliency.npy", other_array),
+    "maps are gone": (f"{SHARD}/saliency.npy", Path.unlink),
+    "no JSON": (PLAN, text("{")),
+    "empty JSON": (PLAN, text("{}")),
+    "a list": (PLAN, text("[]")),
+    "maps of another model": (PLAN, with_changes(model="0123456789abcdef")),
+    "maps of other rows": (PLAN, with_changes(asked="0123456789abcdef")),
+    "fewer rows": (f"{SHARD}/rows.npy", with_rows(lambda rows: rows[:1])),
+    "cut rows": (f"{SHARD}/rows.npy", truncated),
+    "rows that are not there": (f"{SHARD}/rows.npy", with_rows(lambda rows: rows + 10**9)),
 }
 
 
-@pytest.mark.parametrize("what", DAMAGED_MAPS)
+@pytest.mark.parametrize(
+    "what",
+    DAMAGED_MAPS,
+)
 def test_damaged_maps_are_one_line_and_the_run_does_not_go_on(
     tiny_run: Callable, own_stage: Callable[[str], Path], what: str
 ) -> None:
     name, damage = DAMAGED_MAPS[what]
     path = own_stage("attribution")
     damage(path / name)
-    assert "class-logit" in tiny_run(path, "--stop-after", "analysis").complaint
+    assert "attributions" in tiny_run(path, "--stop-after", "analysis").complaint
     expect_not_whole(path)
 
 

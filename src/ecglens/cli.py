@@ -137,6 +137,67 @@ def run(study: str, out: Path, **options: Any) -> None:
 
 
 @cli.command()
+def methods() -> None:
+    """List the attribution methods: what each computes, costs, and cannot show."""
+    from ecglens.attribution.registry import methods as registered
+
+    for name, method in sorted(registered().items()):
+        card = method.card
+        traits = ", ".join(
+            [
+                "signed" if card.signed else "size alone",
+                "tells leads apart" if card.leads else "one map for all leads",
+                f"resolution: {card.resolution}",
+                *([f"needs {', '.join(card.needs)}"] if card.needs else []),
+                *([f"sums to {card.sums_to}"] if card.sums_to else []),
+            ]
+        )
+        lines = [card.equation, f"{traits}; cost: {card.passes}", f"cannot show: {card.blind_to}", card.source]
+        click.echo("\n    ".join([name, *lines]))
+    click.echo("captum:NAME\n    any method of captum.attr, such as captum:DeepLiftShap")
+
+
+@cli.command()
+@click.option(
+    "--model", required=True, metavar="FILE.py:FUNCTION|RUN", help="FUNCTION() returns a Classifier; or a run folder."
+)
+@click.option("--weights", type=click.Path(path_type=Path), help="Weights as safetensors.")
+@click.option(
+    "--data",
+    metavar="DIR|FILE.npy",
+    help="Folder that holds mitdb/, 'simulated', or the model's own input (example, lead, time).",
+)
+@click.option(
+    "--methods",
+    "names",
+    default="saliency",
+    show_default=True,
+    help="Names with commas between; 'ecglens methods' lists them.",
+)
+@click.option("--target", default="predicted", show_default=True, help="predicted, true, all, or a class.")
+@click.option("--output", default="logit", show_default=True, help="logit or probability.")
+@click.option(
+    "--precision", type=float, help="Explain only as many examples as it takes to know class medians so well, such as 0.02."
+)
+@click.option("--simultaneous", is_flag=True, help="The precision holds for all regions of all classes together.")
+@click.option("--memory", default=1024.0, show_default=True, help="MB that a batch may use.")
+@click.option("--out", type=_FOLDER, required=True, help="The run folder to write; gone on with if it is there.")
+@click.option("--overwrite", is_flag=True, help="Replace a run that is in the run folder.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Decides every random draw.")
+def explain(model: str, out: Path, names: str, **options: Any) -> None:
+    """Explain a model of your own over a whole data set: maps, class maps, one page."""
+    from ecglens.studies.own import explain_own
+
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    done = explain_own(
+        model, options["weights"], options["data"], wanted, options["target"], options["output"], out,
+        seed=options["seed"], memory_mb=options["memory"], overwrite=options["overwrite"],
+        precision=options["precision"], simultaneous=options["simultaneous"],
+    )  # fmt: skip
+    click.echo(str(done.path / "report.html"))
+
+
+@cli.command()
 @click.option("--patients", default=40, show_default=True, help="How many.")
 @click.option("--minutes", default=5.0, show_default=True, help="Length of each record.")
 @click.option("--leads", default="2", show_default=True, metavar="2|12|NAMES", help="2 (II, V1), 12, or names such as II,V5.")
@@ -157,7 +218,9 @@ def simulate(patients: int, minutes: float, leads: str, out: Path, **options: An
         patients=patients, minutes=minutes, leads=lead_names(leads), seed=options["seed"],
         beats=by_class(options["beats"], "--beats"), carriers=by_class(options["carriers"], "--carriers"),
     )  # fmt: skip
-    click.echo(str(write_cohort(with_settings(settings, list(options["settings"])), out)))
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores by patients
+    workers = min(os.cpu_count() or 1, 8) if patients * minutes > 60 else 1
+    click.echo(str(write_cohort(with_settings(settings, list(options["settings"])), out, workers=workers)))
 
 
 @cli.command()

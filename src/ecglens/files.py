@@ -54,6 +54,18 @@ def write_tensors(path: Path, tensors: dict[str, Any], metadata: dict[str, str] 
         raise EcglensError(f"{path} cannot be written ({error})") from None
 
 
+def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Write numpy arrays as safetensors, whole or not at all; raises EcglensError when the disk does not take them."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    try:
+        with written_whole(path) as beside:
+            save_file(arrays, beside)
+    except SafetensorError as error:
+        raise EcglensError(f"{path} cannot be written ({error})") from None
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as handle:

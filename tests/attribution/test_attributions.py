@@ -1,139 +1,164 @@
-"""Maps of a whole data set on disk."""
+"""Maps read back: which rows, at which resolution, with which notes."""
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ecglens.attribution.attributions import attribute, read_attributions
-from ecglens.attribution.gradient import METHODS
+from ecglens.attribution import explain, read_attributions
+from ecglens.attribution.attributions import Maps, resized
+from ecglens.attribution.store import Stacked
 from ecglens.errors import EcglensError
-from made import created, random_examples, tiny
+from made import FEW
+from nets import LENGTH, gap, signals
 
 
-def _few(n: int = 6):
-    examples = random_examples(n, length=24)
-    return tiny(examples), examples
+@FEW
+@given(st.integers(1, 30), st.integers(2, 40), st.integers(0, 99))
+def test_cells_are_spread_over_samples_as_numpy_interpolates_between_their_middles(cells, length, seed):
+    maps = np.random.default_rng(seed).normal(size=(3, 2, cells)).astype(np.float32)
+    found = resized(maps, length)
+    assert found.shape == (3, 2, length)
+    assert found.dtype == np.float32
+    middles = (np.arange(cells) + 0.5) / cells  # as a share of the whole
+    samples = (np.arange(length) + 0.5) / length
+    for k, lead in np.ndindex(3, 2):
+        np.testing.assert_allclose(found[k, lead], np.interp(samples, middles, maps[k, lead]), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
-def test_maps_come_back_as_the_method_gave_them_in_the_order_asked(method, tmp_path):
-    model, examples = _few()
-    rows, target = np.array([4, 0, 4, 5]), np.array([1, 2, 0, 0])
-    attribute(model, examples, rows, target, method, tmp_path)
-    found = read_attributions(tmp_path, method)
-    assert found.method == method
-    np.testing.assert_array_equal(found.maps, METHODS[method](model, examples.take(rows), target))
-    np.testing.assert_array_equal(found.rows, rows)
-    np.testing.assert_array_equal(found.target, target)
-    assert found.maps.dtype == np.float32
-    assert found.rows.dtype == found.target.dtype == np.int64
+@FEW
+@given(st.integers(1, 12), st.integers(1, 5), st.integers(0, 99))
+def test_spreading_keeps_the_mean_and_the_range_of_a_map(cells, times, seed):
+    maps = np.random.default_rng(seed).normal(size=(2, 1, cells)).astype(np.float32)
+    found = resized(maps, cells * times)
+    assert (found.max(axis=2) <= maps.max(axis=2) + 1e-6).all()
+    assert (found.min(axis=2) >= maps.min(axis=2) - 1e-6).all()
+    if times == 1:
+        np.testing.assert_array_equal(found, maps)
+    np.testing.assert_allclose(resized(np.full((1, 1, cells), 3.0, np.float32), 17), np.full((1, 1, 17), 3.0), rtol=1e-6)
 
 
-def test_what_attribute_returns_is_what_lies_on_disk_and_is_not_loaded(tmp_path):
-    model, examples = _few()
-    given = attribute(model, examples, np.arange(6), examples.labels, "class-logit", tmp_path)
-    assert isinstance(given.maps, np.memmap)
-    np.testing.assert_array_equal(given.maps, np.load(tmp_path / "class-logit.npy"))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["class-logit.json", "class-logit.npy"]
+def _several():
+    return explain(
+        gap(), signals(7), ["saliency", "grad-cam", "lead-shapley", "integrated-gradients"],
+        options={"integrated-gradients": {"steps": 2, "most_steps": 2}}, quiet=True,
+    )  # fmt: skip
 
 
-def test_more_maps_than_one_batch_equal_those_of_single_examples(tmp_path):
-    model, examples = _few(600)
-    target = np.random.default_rng(0).integers(3, size=600)
-    found = attribute(model, examples, np.arange(600), target, "class-logit", tmp_path)
-    assert found.maps.shape == (600, 2, 24)
-    for row in (0, 255, 256, 511, 512, 599):
-        rows = np.array([row])
-        alone = METHODS["class-logit"](model, examples.take(rows), target[rows])
-        np.testing.assert_allclose(found.maps[row], alone[0], rtol=1e-4, atol=1e-6)
+def test_maps_come_at_the_models_length_and_natively_at_their_own():
+    found = _several()
+    assert found["saliency"].shape == found.native("saliency").shape == (7, 2, LENGTH)
+    assert found.native("grad-cam").shape == (7, 1, 11)
+    assert found["grad-cam"].shape == (7, 1, LENGTH)
+    assert found.native("lead-shapley").shape == (7, 2, 1)
+    assert found["lead-shapley"].shape == (7, 2, LENGTH)
+    np.testing.assert_array_equal(found["grad-cam"][:], resized(found.native("grad-cam")[:], LENGTH))
+    np.testing.assert_array_equal(found["lead-shapley"][:], np.repeat(found.native("lead-shapley")[:], LENGTH, axis=2))
 
 
-def test_two_methods_live_side_by_side(tmp_path):
-    model, examples = _few()
-    for method in sorted(METHODS):
-        attribute(model, examples, np.arange(6), examples.labels, method, tmp_path)
-    one, two = (read_attributions(tmp_path, method).maps for method in sorted(METHODS))
-    assert not np.allclose(one, two)
+KEYS = {
+    "everything": slice(None),
+    "a row": 3,
+    "a row from behind": -1,
+    "a stretch": slice(1, 6, 2),
+    "some rows": np.array([5, 0, 5]),
+    "a list": [2, 1],
+    "a mask": np.array([True, False] * 3 + [True]),
+    "a row and a lead": (2, 0),
+    "rows, lead, stretch": (slice(1, 4), 0, slice(3, 9)),
+    "rows, a lead from behind": (np.array([6, 1]), -1),
+    "one number": (6, 0, 5),
+    "no row": slice(0, 0),
+}
 
 
-def test_an_unknown_method_is_refused_with_the_known_ones(tmp_path):
-    model, examples = _few()
-    with pytest.raises(EcglensError, match="unknown method 'class-logits'; did you mean 'class-logit'"):
-        attribute(model, examples, np.arange(2), np.arange(2), "class-logits", tmp_path)
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("what", KEYS)
+@pytest.mark.parametrize("method", ["saliency", "grad-cam"])
+def test_maps_are_taken_from_as_from_an_array(what, method):
+    maps = _several()[method]
+    whole = np.asarray(maps)
+    assert isinstance(whole, np.ndarray)
+    assert whole.shape == maps.shape
+    assert (len(maps), maps.ndim, maps.dtype) == (7, 3, np.float32)
+    np.testing.assert_array_equal(maps[KEYS[what]], whole[KEYS[what]])
 
 
-def test_a_map_that_is_not_a_number_is_refused_and_leaves_no_file(tmp_path):
-    model, examples = _few(300)
-    examples.signals[280] = np.nan
-    with pytest.raises(EcglensError, match="class-logit of tiny gave a map that holds NaN"):
-        attribute(model, examples, np.arange(300), examples.labels, "class-logit", tmp_path)
-    assert list(tmp_path.iterdir()) == []
+def test_a_row_that_is_not_there_is_an_index_error():
+    for key in (7, -8, np.array([0, 7])):
+        with pytest.raises(IndexError):
+            _several()["saliency"][key]
 
 
-def test_a_model_that_the_method_cannot_read_leaves_no_file(tmp_path):
-    examples = random_examples(3)
-    with pytest.raises(EcglensError, match="no convolution"):
-        attribute(created("jones-lstm", examples), examples, np.arange(3), examples.labels, "mean-activation", tmp_path)
-    assert list(tmp_path.iterdir()) == []
+def test_maps_can_be_turned_into_an_array_of_another_kind():
+    maps = _several()["saliency"]
+    assert np.asarray(maps, np.float64).dtype == np.float64
+    assert np.array(maps).sum() == pytest.approx(maps[:].sum())
 
 
-def _written(folder):
-    model, examples = _few()
-    attribute(model, examples, np.arange(6), examples.labels, "class-logit", folder)
-    return folder / "class-logit.npy", folder / "class-logit.json"
+def test_rows_are_read_from_the_parts_that_hold_them():
+    touched = []
+
+    class Part(np.ndarray):
+        def __getitem__(self, key):
+            touched.append(self.name)
+            return np.asarray(self)[key]
+
+    parts = []
+    for name in "abc":
+        part = np.full((4, 1, 3), ord(name), np.float16).view(Part)
+        part.name = name
+        parts.append(part)
+    found = Maps(Stacked(parts), 6)[np.array([9, 1])]
+    assert sorted(touched) == ["a", "c"]
+    np.testing.assert_array_equal(found, np.array([[[ord("c")] * 6], [[ord("a")] * 6]]))
 
 
-@pytest.mark.parametrize("ending", ["npy", "json"])
-def test_a_missing_file_is_named(ending, tmp_path):
-    _written(tmp_path)
-    (tmp_path / f"class-logit.{ending}").unlink()
-    with pytest.raises(EcglensError, match=rf"holds no maps of class-logit \(class-logit\.{ending} is missing\)"):
-        read_attributions(tmp_path, "class-logit")
+def test_notes_are_told_by_method_and_name(tmp_path):
+    for out in (None, tmp_path):
+        found = explain(
+            gap(), signals(5), ["lrp-epsilon", "saliency", "lead-shapley-sampled"], out=out, quiet=True,
+            options={"lead-shapley-sampled": {"orders": 2}},
+        )  # fmt: skip
+        assert found.note("lrp-epsilon", "bias-share").shape == (5,)
+        assert found.note("lrp-epsilon", "conservation-error").shape == (5,)
+        assert found.note("lead-shapley-sampled", "standard-error").shape == (5, 2)
+        with pytest.raises(EcglensError, match="lrp-epsilon noted no 'bias share'; did you mean 'bias-share'"):
+            found.note("lrp-epsilon", "bias share")
+        with pytest.raises(EcglensError, match=r"saliency noted no 'error' \(it noted: nothing\)"):
+            found.note("saliency", "error")
+        with pytest.raises(EcglensError, match="no maps of 'lrp-epsilom'; did you mean 'lrp-epsilon'"):
+            found.note("lrp-epsilom", "bias-share")
 
 
-@pytest.mark.parametrize("keep", [0, 20, 500])
-def test_cut_off_maps_are_refused_in_one_line(keep, tmp_path):
-    maps, _ = _written(tmp_path)
-    maps.write_bytes(maps.read_bytes()[:keep])
-    with pytest.raises(EcglensError, match=r"class-logit.* is damaged") as caught:
-        read_attributions(tmp_path, "class-logit")
-    assert "\n" not in str(caught.value)
+def test_a_method_that_was_not_asked_for_is_refused_with_those_that_were():
+    with pytest.raises(EcglensError, match=r"there are no maps of 'grad-cam\+\+'; did you mean 'grad-cam'\? \(there: saliency"):
+        _several()["grad-cam++"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"rows": [0, 1, 2, 3, 4, 5]}', '{"rows": null, "target": null}'])
-def test_a_damaged_list_of_rows_is_refused(text, tmp_path):
-    _, about = _written(tmp_path)
-    about.write_text(text)
-    with pytest.raises(EcglensError, match="is damaged"):
-        read_attributions(tmp_path, "class-logit")
+def test_one_method_with_its_rows_and_targets():
+    found = _several()
+    only = found.only("grad-cam")
+    assert only.method == "grad-cam"
+    np.testing.assert_array_equal(only.maps[:], found["grad-cam"][:])
+    assert only.rows is found.rows
+    assert only.target is found.target
+    with pytest.raises(EcglensError, match="no maps of"):
+        found.only("cam")
 
 
-def test_maps_and_rows_of_different_number_are_refused(tmp_path):
-    _, about = _written(tmp_path)
-    said = json.loads(about.read_text())
-    about.write_text(json.dumps({name: values[:4] for name, values in said.items()}))
-    with pytest.raises(EcglensError):
-        read_attributions(tmp_path, "class-logit")
+def test_a_method_of_captum_can_be_stored_and_read_by_its_name(tmp_path):
+    found = explain(gap(), signals(5), ["captum:Saliency"], out=tmp_path, quiet=True)
+    assert (tmp_path / "shard-00000" / "captum-Saliency.npy").is_file()
+    again = read_attributions(tmp_path)
+    assert again.methods == ("captum:Saliency",)
+    np.testing.assert_array_equal(again["captum:Saliency"][:], found["captum:Saliency"][:])
 
 
-def test_a_second_attribution_that_fails_leaves_the_first_whole(tmp_path):
-    model, examples = _few()
-    first = np.array(attribute(model, examples, np.arange(6), examples.labels, "class-logit", tmp_path).maps)
-    examples.signals[3] = np.nan
-    with pytest.raises(EcglensError):
-        attribute(model, examples, np.arange(1, 6), examples.labels[1:], "class-logit", tmp_path)
-    again = read_attributions(tmp_path, "class-logit")
-    np.testing.assert_array_equal(again.maps, first)
-    np.testing.assert_array_equal(again.rows, np.arange(6))
-
-
-def test_nothing_to_explain_gives_no_maps(tmp_path):
-    model, examples = _few()
-    nothing = np.array([], np.int64)
-    found = attribute(model, examples, nothing, nothing, "class-logit", tmp_path)
-    assert found.maps.shape == (0, 2, 24)
-    assert len(found.rows) == 0
+def test_the_notes_of_one_method_are_not_taken_for_those_of_another_whose_name_begins_alike():
+    found = explain(
+        gap(), signals(5), ["lead-shapley", "lead-shapley-sampled"], options={"lead-shapley-sampled": {"orders": 2}}, quiet=True
+    )
+    with pytest.raises(EcglensError, match=r"lead-shapley noted no 'standard-error' \(it noted: nothing\)"):
+        found.note("lead-shapley", "standard-error")

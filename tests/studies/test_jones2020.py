@@ -34,7 +34,8 @@ def test_a_run_folder_holds_all_that_the_design_names(stages: dict[str, Path]) -
     run = stages["complete"]
     for name in (
         "run.json", "model.safetensors", "model.json", "metrics.json", "examples.csv", "predictions.csv", "report.html",
-        "tables/examples.csv", "tables/profiles.csv", "figures/figure-7-class-maps.svg", "attributions/class-logit.npy",
+        "tables/examples.csv", "tables/profiles.csv", "figures/figure-7-class-maps.svg", "attributions/plan.json",
+        "attributions/shard-00000/saliency.npy",
     ):  # fmt: skip
         assert (run / name).is_file(), name
     assert not list(run.rglob("*.part"))
@@ -70,7 +71,7 @@ def test_the_published_map_does_not_depend_on_the_class_and_the_corrected_one_do
     metrics = _metrics(published_run)
     assert metrics["maps.method"] == "mean-activation"
     assert metrics["maps.class_change.mean-activation"] == 0
-    assert metrics["maps.class_change.class-logit"] > 0.01
+    assert metrics["maps.class_change.saliency"] > 0.01
 
 
 def test_the_published_run_has_48_segments_and_joined_leads(published_run: Path) -> None:
@@ -78,7 +79,7 @@ def test_the_published_run_has_48_segments_and_joined_leads(published_run: Path)
     assert len(profiles[["lead", "region"]].drop_duplicates()) == 48
     model = load(published_run)
     assert (model.leads, model.length, model.n_values) == (("lead 1 + lead 2",), 860, 637_672)
-    maps = np.load(published_run / "attributions/mean-activation.npy", mmap_mode="r")
+    maps = np.load(published_run / "attributions/shard-00000/mean-activation.npy", mmap_mode="r")
     assert maps.min() == 0
     assert maps.max() == pytest.approx(1, abs=1e-3)
 

@@ -7,21 +7,24 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from ecglens.attribution.gradient import Method
+from ecglens.attribution import explain
 from ecglens.errors import EcglensError
 from ecglens.examples.examples import Examples
 from ecglens.models.classifier import Classifier, evaluating
 
 
 def class_dependence(
-    method: Method, classifier: Classifier, examples: Examples, first: NDArray[np.int64], second: NDArray[np.int64]
+    method: str, classifier: Classifier, examples: Examples, first: NDArray[np.int64], second: NDArray[np.int64]
 ) -> pd.DataFrame:
     """Ask a method about two classes of the same examples: a row per example with change and correlation.
 
     change: |map1 - map2| / (|map1| + |map2|), sums over samples: 0 the same map, 1 nothing in common; correlation: of the
     absolute maps.
     """
-    one, two = (method(classifier, examples, target).reshape(len(examples), -1) for target in (first, second))
+    one, two = (
+        np.asarray(explain(classifier, examples, [method], target=target, quiet=True)[method]).reshape(len(examples), -1)
+        for target in (first, second)
+    )
     size = np.abs(one).sum(1) + np.abs(two).sum(1)
     change = np.divide(np.abs(one - two).sum(1), size, out=np.zeros(len(one)), where=size > 0)
     a, b = (np.abs(each) - np.abs(each).mean(1, keepdims=True) for each in (one, two))

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ecglens.errors import EcglensError
 from ecglens.examples.examples import LeadPlace
-from ecglens.examples.regions import Regions
+from ecglens.examples.regions import Regions, region_means
 
 _CHUNK = 1024  # examples whose running sums stay in the processor's cache
 
@@ -36,33 +36,6 @@ def segments_around_r(r_index: NDArray[np.int64], places: tuple[LeadPlace, ...],
     return Regions(
         tuple(names), tuple(leads), np.array(rows, np.int64), np.concatenate(starts, axis=1), np.concatenate(stops, axis=1)
     )
-
-
-def region_means(maps: NDArray[np.float32], regions: Regions, *, magnitude: bool = False) -> NDArray[np.float32]:
-    """Mean of each map in each region, float32 (example, region); NaN where the region is empty.
-
-    maps (example, lead, time); magnitude: of absolute values. All examples at once, by running sums.
-    """
-    n_examples, n_rows, length = maps.shape
-    if n_examples != len(regions.start):
-        raise EcglensError(f"{n_examples} maps and regions for {len(regions.start)} examples; expected the same number")
-    if regions.stop.max(initial=0) > length or not np.all((regions.row >= 0) & (regions.row < n_rows)):
-        raise EcglensError(f"a region lies outside maps of {n_rows} leads and {length} samples")
-    out = np.empty(regions.start.shape, np.float32)
-    running = np.zeros((min(_CHUNK, n_examples), n_rows, length + 1), np.float64)
-    row_offset = regions.row * (length + 1)
-    for first in range(0, n_examples, _CHUNK):
-        part = maps[first : first + _CHUNK]
-        sums = running[: len(part)]
-        np.cumsum(np.abs(part) if magnitude else part, axis=2, dtype=np.float64, out=sums[:, :, 1:])
-        flat = sums.reshape(-1)
-        base = (np.arange(len(part)) * n_rows * (length + 1))[:, None] + row_offset
-        start, stop = regions.start[first : first + _CHUNK], regions.stop[first : first + _CHUNK]
-        size = stop - start
-        total = flat.take(base + stop) - flat.take(base + start)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            out[first : first + _CHUNK] = np.where(size > 0, total / size, np.nan)
-    return out
 
 
 def padding_share(
@@ -94,3 +67,6 @@ def mass_inside(maps: NDArray[np.float32], where: NDArray[np.bool_]) -> NDArray[
         total[rows] = size.sum((1, 2), dtype=np.float64)
         within[rows] = (size * where[rows]).sum((1, 2), dtype=np.float64)
     return np.divide(within, total, out=np.full(len(maps), np.nan), where=total > 0)
+
+
+__all__ = ["mass_inside", "padding_share", "region_means", "segments_around_r"]

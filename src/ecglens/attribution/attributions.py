@@ -1,79 +1,180 @@
-"""Maps of a whole data set, kept in the run folder and read back without loading them."""
+"""Maps of a whole data set, in memory or on disk."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecglens.attribution.gradient import METHODS
-from ecglens.errors import EcglensError, choose
-from ecglens.examples.examples import Examples
-from ecglens.files import write_json, written_whole
-from ecglens.models.classifier import Classifier
-from ecglens.progress import bar
+from ecglens.attribution.store import (
+    Stacked,
+    missing_shards,
+    open_arrays,
+    read_plan,
+    shard_name,
+    shard_written_whole,
+    write_plan,
+)  # fmt: skip
+from ecglens.errors import EcglensError, did_you_mean
 
-_BATCH = 256
+
+class Maps:
+    """Maps of one method, read and resized when rows are asked for; behaves as an array where rows are taken from it."""
+
+    def __init__(self, stacked: Stacked, length: int | None) -> None:
+        self._stacked, self._length = stacked, length
+        self.shape = stacked.shape if length is None else (*stacked.shape[:-1], length)
+        self.dtype = np.dtype(np.float32)
+        self.ndim = len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> NDArray[np.float32]:
+        first, rest = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
+        rows = np.arange(len(self))[first]
+        found = self._stacked.rows(np.atleast_1d(rows)).astype(np.float32)
+        found = found if self._length is None else resized(found, self._length)
+        if np.ndim(rows) == 0:
+            return found[0][rest] if rest else found[0]
+        return found[(slice(None), *rest)] if rest else found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[:].astype(dtype or self.dtype)
+
+
+def resized(maps: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """Cells spread over `length` samples by linear interpolation between their middles; one cell is spread evenly."""
+    cells = maps.shape[-1]
+    if cells == length:
+        return maps
+    if cells == 1:
+        return np.repeat(maps, length, axis=-1)
+    at = np.clip((np.arange(length) + 0.5) * cells / length - 0.5, 0, cells - 1)
+    left = np.minimum(at.astype(int), cells - 2)
+    share = (at - left).astype(np.float32)
+    return maps[..., left] * (1 - share) + maps[..., left + 1] * share
 
 
 @dataclass(frozen=True)
-class Attributions:
-    """Maps (example, lead, time) of one method, memory-mapped; rows: which example of the data set each map is of;
-    target: the class that was asked about (index)."""
+class Explained:
+    """Maps of one method (example, lead, time), rows and target of each example."""
 
     method: str
-    maps: NDArray[np.float32]
+    maps: Any
     rows: NDArray[np.int64]
     target: NDArray[np.int64]
 
 
-def attribute(
-    classifier: Classifier,
-    examples: Examples,
-    rows: NDArray[np.int64],
-    target: NDArray[np.int64],
-    method: str,
-    folder: Path,
-) -> Attributions:
-    """Explain `examples` at `rows` for the classes `target`, batch by batch, into `folder`/METHOD.npy.
+@dataclass(frozen=True)
+class Attributions:
+    """What `explain` gives back. `attributions["saliency"]` is (example, lead, time), with an axis of classes behind example
+    where all were asked about; a map that does not tell leads apart has one lead.
 
-    Raises EcglensError for an unknown method or when a map holds NaN.
+    rows: which examples of the data these are; target: class asked about (example,), -1 for all; predicted (example,);
+    plan: what was asked, of which model and data; folder: where the store is, None in memory.
     """
-    function = METHODS[choose(method, sorted(METHODS), "method")]
-    shape = (len(rows), len(examples.leads), examples.length)
-    with written_whole(folder / f"{method}.npy") as beside, beside.open("wb") as file:
-        np.lib.format.write_array_header_2_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
-        with bar("explain", len(rows)) as progress:
-            for start in range(0, len(rows), _BATCH):
-                part = rows[start : start + _BATCH]
-                maps = function(classifier, examples.take(part), target[start : start + _BATCH])
-                if not np.isfinite(maps).all():
-                    raise EcglensError(f"{method} of {classifier.name} gave a map that holds NaN or infinity")
-                file.write(maps.astype("<f4").tobytes())
-                progress.step(len(part))
-        # the list of rows goes just before the maps change and comes after: a kill in between leaves nothing that looks whole
-        (folder / f"{method}.json").unlink(missing_ok=True)
-    write_json(folder / f"{method}.json", {"rows": rows.tolist(), "target": target.tolist()})
-    return read_attributions(folder, method)
+
+    plan: dict[str, Any]
+    rows: NDArray[np.int64]
+    target: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    folder: Path | None = None
+    _arrays: dict[str, Stacked] = field(default_factory=dict)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Names of the methods."""
+        return tuple(self.plan["methods"])
+
+    def __getitem__(self, method: str) -> Maps:
+        return Maps(self._stacked(self._known(method)), self.plan["length"])
+
+    def only(self, method: str) -> Explained:
+        """One method's maps with what belongs to them, for analysis."""
+        return Explained(self._known(method), self[method], self.rows, self.target)
+
+    def native(self, method: str) -> Maps:
+        """The maps at the method's own resolution (example, lead or 1, cell)."""
+        return Maps(self._stacked(self._known(method)), None)
+
+    def note(self, method: str, name: str) -> NDArray[Any]:
+        """What the method noted of each example beside its map, such as "completeness-error"."""
+        noted = self._notes(self._known(method))
+        if name not in noted:
+            near = did_you_mean(name, noted)
+            raise EcglensError(f"{method} noted no {name!r}{near} (it noted: {', '.join(noted) or 'nothing'})")
+        stacked = self._stacked(f"{method}.{name}")
+        return stacked.rows(np.arange(len(stacked)))
+
+    def _notes(self, method: str) -> list[str]:
+        start = file_name(method) + "."
+        if self.folder is None:
+            names = list(self._arrays)
+        else:
+            names = [path.name.removesuffix(".npy") for path in sorted((self.folder / shard_name(0)).glob("*.npy"))]
+        return [name.removeprefix(start) for name in names if name.startswith(start)]
+
+    def _known(self, method: str) -> str:
+        if method not in self.methods:
+            near = did_you_mean(method, list(self.methods))
+            raise EcglensError(f"there are no maps of {method!r}{near} (there: {', '.join(self.methods)})")
+        return method
+
+    def _stacked(self, name: str) -> Stacked:
+        file = file_name(name)
+        if self.folder is None:
+            return self._arrays[file]
+        return open_arrays(self.folder, self.plan, file)
 
 
-def read_attributions(folder: Path, method: str) -> Attributions:
-    """What `attribute` wrote; raises EcglensError where it is missing or damaged."""
-    try:
-        maps = np.load(folder / f"{method}.npy", mmap_mode="r", allow_pickle=False)
-        about = json.loads((folder / f"{method}.json").read_text(encoding="utf-8"))
-        found = Attributions(method, maps, np.array(about["rows"], np.int64), np.array(about["target"], np.int64))
-    except FileNotFoundError as error:
-        raise EcglensError(f"{folder} holds no maps of {method} ({Path(str(error.filename)).name} is missing)") from None
-    except (ValueError, OSError, EOFError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise EcglensError(f"{folder / method}.npy is damaged ({reason}); delete it and run again") from None
-    if maps.ndim != 3 or not len(maps) == len(found.rows) == len(found.target):
-        raise EcglensError(
-            f"{folder / method}.npy is damaged: shape {maps.shape}, {len(found.rows)} rows, "
-            f"{len(found.target)} targets; delete it and run again"
-        )
-    return found
+def file_name(name: str) -> str:
+    """A method's or note's name as a file may bear it."""
+    return name.replace(":", "-")
+
+
+def read_attributions(folder: Path) -> Attributions:
+    """The store in `folder`; raises EcglensError where it is missing, not complete or damaged."""
+    plan = read_plan(folder)
+    rows, target, predicted = (
+        (stacked := open_arrays(folder, plan, name)).rows(np.arange(len(stacked))) for name in ("rows", "target", "predicted")
+    )
+    with_target = hashlib.sha256(rows.tobytes() + target.tobytes()).hexdigest()[:16]
+    if "asked" in plan and plan["asked"] not in (with_target, hashlib.sha256(rows.tobytes()).hexdigest()[:16]):
+        raise EcglensError(f"{folder}: the rows of its shards are not those of its plan; delete the folder and explain again")
+    return Attributions(plan, rows, target, predicted, folder)
+
+
+def put_together(parts: list[Attributions]) -> Attributions:
+    """Attributions in memory, of different examples of one data set, as one, in the order of their rows."""
+    rows = np.concatenate([part.rows for part in parts])
+    order = np.argsort(rows, kind="stable")
+
+    def join(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+        return np.concatenate(arrays)[order]
+
+    arrays = {
+        name: Stacked([join([part._arrays[name].rows(np.arange(len(part.rows))) for part in parts])])
+        for name in parts[0]._arrays
+    }
+    target, predicted = join([part.target for part in parts]), join([part.predicted for part in parts])
+    return Attributions(parts[0].plan | {"n": len(rows)}, rows[order], target, predicted, None, arrays)
+
+
+def save(attributions: Attributions, folder: Path) -> Attributions:
+    """Write attributions that are in memory as a store of one shard, and read it back."""
+    n = len(attributions.rows)
+    asked = hashlib.sha256(attributions.rows.tobytes() + attributions.target.tobytes()).hexdigest()[:16]
+    plan = attributions.plan | {"asked": asked, "batches": [[0, n]], "shards": [[0, n]]}
+    write_plan(folder, plan)
+    if missing_shards(folder, plan):
+        with shard_written_whole(folder, 0, n) as writer:
+            for name in ("rows", "target", "predicted"):
+                writer.add(name, getattr(attributions, name))
+            for name, stacked in attributions._arrays.items():
+                writer.add(name, stacked.rows(np.arange(n)))
+    return read_attributions(folder)

@@ -100,6 +100,8 @@ def counterparts(examples: Examples, folder: Path) -> Counterparts:
     for name in np.unique(record):
         truth = read_truth(folder, str(name))
         rows = np.flatnonzero(record == name)
+        if truth.clean.shape[0] > len(examples.places) or (begin[rows] + last[rows]).max() > truth.clean.shape[1]:
+            raise EcglensError(f"{name}.truth.safetensors in {folder} is not of the record that the examples were cut from")
         half = truth.normal.shape[2] // 2
         at_r = {int(start) + half: number for number, start in enumerate(truth.start)}
         for row in rows:

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecglens.errors import EcglensError
+from ecglens.files import write_arrays
 from ecglens.recordings.recording import Evidence, Recording
 
 UNITS_PER_MV = 1000
+SOURCES = ("beat", "before", "after")
 _COLUMNS = ("r_sample", "lead", "start", "stop", "source")
 
 
@@ -24,10 +26,15 @@ def read_evidence(folder: Path, recording: Recording) -> Evidence:
         raise EcglensError(f"{path.name} is missing in {folder}: a simulated record needs it")
     try:
         table = pd.read_csv(path)
+        if table[list(_COLUMNS)].isna().any(axis=None):
+            raise ValueError("an empty cell")
         found = Evidence(*(table[name].to_numpy(np.str_ if name in ("lead", "source") else np.int64) for name in _COLUMNS))
     except (ValueError, KeyError, TypeError, OverflowError, pd.errors.ParserError) as error:
         reason = " ".join(str(error).split())[:80]
         raise EcglensError(f"{path.name} is not a table of {', '.join(_COLUMNS)} ({reason}); simulate again") from None
+    unknown = sorted(set(found.source) - set(SOURCES))
+    if unknown:
+        raise EcglensError(f"{path.name} names source {unknown[0]!r}; expected {', '.join(SOURCES)}")
     beats = recording.annotations.beats().sample
     fits = np.isin(found.r_sample, beats) & np.isin(found.lead, recording.leads) & (found.start < found.stop)
     fits &= (found.start >= 0) & (found.stop <= recording.signal.shape[1])
@@ -52,16 +59,11 @@ class Truth:
 
 def write_truth(path: Path, clean: NDArray[np.float64], start: NDArray[np.int64], normal: NDArray[np.float64]) -> None:
     """Write a Truth (mV) as int16 micro-volts in safetensors, whole or not at all."""
-    from safetensors.numpy import save_file
-
-    from ecglens.files import written_whole
-
     small = {
         name: np.round(mv * UNITS_PER_MV).clip(-32767, 32767).astype(np.int16)
         for name, mv in (("clean", clean), ("normal", normal))
     }
-    with written_whole(path) as beside:
-        save_file(small | {"start": start.astype(np.int64)}, beside)
+    write_arrays(path, small | {"start": start.astype(np.int64)})
 
 
 def read_truth(folder: Path, record: str) -> Truth:

@@ -63,20 +63,22 @@ def simulate(settings: Settings) -> Iterator[SimulatedRecord]:
         yield simulate_record(settings, number, wanted)
 
 
-def write_cohort(settings: Settings, folder: Path) -> Path:
+def write_cohort(settings: Settings, folder: Path, workers: int = 1) -> Path:
     """Simulate the cohort into `folder`, which must not exist or be empty; whole or not at all.
+
+    workers: processes at a time, the same bytes with any number; more than one needs a main module that can be imported.
 
     Per record: WFDB signal and beats (.hea, .dat, .atr), wave boundaries per lead (.ii, .v1, ... as in LUDB),
     NAME.evidence.csv and NAME.truth.safetensors; for all: beats.csv and cohort.json (settings, counts, SHA-256 of each file).
     """
+    folder = folder.resolve()  # '.' has no name to write beside
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise EcglensError(f"{folder} is there and not empty; name a new folder, or delete it first")
     beats = []
     with _folder_written_whole(folder) as beside, bar("simulate", settings.patients) as progress:
-        for record in simulate(settings):
-            write_record(record, beside)
-            beats.append(beat_table(record))
-            progress.step(note=record.name)
+        for table in _written(settings, beside, workers):
+            beats.append(table)
+            progress.step()
         table = pd.concat(beats, ignore_index=True)
         write_table(beside / "beats.csv", table)
         counts = table.groupby("class")["record"].agg(["size", "nunique"])
@@ -93,6 +95,26 @@ def write_cohort(settings: Settings, folder: Path) -> Path:
             },
         )
     return folder
+
+
+def _written(settings: Settings, folder: Path, workers: int) -> Iterator[pd.DataFrame]:
+    """Write every patient's files; the beats of each, in order."""
+    tasks = [(settings, number, wanted, folder) for number, wanted in enumerate(assign(settings))]
+    if workers < 2 or len(tasks) < 2:
+        yield from map(_write_one, tasks)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_write_one, tasks, chunksize=4)
+
+
+def _write_one(task: tuple[Settings, int, Wanted, Path]) -> pd.DataFrame:
+    settings, number, wanted, folder = task
+    record = simulate_record(settings, number, wanted)
+    write_record(record, folder)
+    return beat_table(record)
 
 
 def _a_few(beats: pd.DataFrame, at_most: int) -> list[str]:

@@ -103,7 +103,7 @@ def render(
     middle, sigma = (curves.at - begin) * fs, curves.width * fs
     half = 2 ** np.ceil(np.log2(np.maximum(5 * sigma, 1))).astype(np.int64)  # few sizes, so that few loops do
     touching = (middle + half >= 0) & (middle - half < n_samples)
-    margin = int(half.max(initial=1)) + 1
+    margin = 2 * int(half.max(initial=1)) + 2  # a curve's middle may lie half a width outside, its end another half
     length = n_samples + 2 * margin
     places, heights, which = [], [], []
     for size in np.unique(half[touching]):

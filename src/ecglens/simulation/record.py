@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ecglens.recordings.evidence import SOURCES
 from ecglens.simulation.dipole import PARTS, Gaussians, electrode_field, joined, lead_weights, render
 from ecglens.simulation.noise import electrode_noise
 from ecglens.simulation.patients import Patient, draw_patient
@@ -19,7 +20,6 @@ WINDOW_S = 0.6  # s on each side of R in which a beat is compared with the patie
 _NEAR = 3  # beats on each side that can reach into that window
 _REACH_S = 0.9  # no wave of a beat is further from its R mark
 _WAVE_SHARE, _WAVE_MV = 0.05, 0.01  # a wave is where it alone exceeds both
-SOURCES = ("beat", "before", "after")
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,8 @@ def disturbed_beats(rhythm: Rhythm) -> NDArray[np.int64]:
     """Beats with anything but undisturbed normal beats within reach."""
     odd = (rhythm.kind != "N") | (np.abs(rhythm.before - rhythm.sinus) > 1e-9)
     odd[0] = rhythm.kind[0] != "N"
-    near = np.convolve(odd, np.ones(2 * _NEAR + 1), mode="same") > 0
+    padded = np.pad(odd, _NEAR)
+    near = np.lib.stride_tricks.sliding_window_view(padded, 2 * _NEAR + 1).any(axis=1)
     return np.flatnonzero(near)
 
 
@@ -243,7 +244,7 @@ def _boundaries(
             "offset": start[where] + offset[where, lead],
         }
     )
-    return _t_after_qrs(table)
+    return _one_after_the_other(_t_after_qrs(table))
 
 
 def _t_after_qrs(table: pd.DataFrame) -> pd.DataFrame:
@@ -256,3 +257,32 @@ def _t_after_qrs(table: pd.DataFrame) -> pd.DataFrame:
     onset[is_t] = np.maximum(onset[is_t], end[is_t])
     table = table.assign(onset=onset.astype(np.int64))
     return table[table["onset"] < table["offset"]].reset_index(drop=True)
+
+
+def _one_after_the_other(table: pd.DataFrame) -> pd.DataFrame:
+    """Waves of a lead do not overlap: a wave that is hidden in another is left out, one that runs into the next ends there."""
+    table = table.sort_values(["lead", "onset", "offset"], kind="stable").reset_index(drop=True)
+    lead, wave = table["lead"].to_numpy(), table["wave"].to_numpy()
+    onset, peak, offset = (table[name].to_numpy().copy() for name in ("onset", "peak", "offset"))
+    keep = np.ones(len(table), bool)
+    last = -1
+    for row in range(len(table)):
+        if last >= 0 and lead[last] == lead[row] and onset[row] < offset[last]:
+            if wave[row] == "QRS":  # what runs into a QRS ends there; a QRS is never hidden
+                offset[last] = onset[row]
+                keep[last] &= onset[last] < offset[last]
+            elif offset[row] <= offset[last] or (wave[last] == "QRS" and onset[row] < offset[last] and wave[row] == "P"):
+                keep[row] = False
+                continue
+            else:
+                offset[last] = onset[row]
+                keep[last] &= onset[last] < offset[last]
+        last = row
+    table = table.assign(offset=offset, peak=np.clip(peak, onset, np.maximum(offset - 1, onset)))[keep]
+    order = table["lead"].map({name: number for number, name in enumerate(dict.fromkeys(lead))})
+    return (
+        table.assign(order=order)
+        .sort_values(["beat", "order", "onset"], kind="stable")
+        .drop(columns="order")
+        .reset_index(drop=True)
+    )

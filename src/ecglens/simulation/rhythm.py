@@ -47,32 +47,48 @@ def make_rhythm(patient: Patient, wanted: Wanted, seconds: float, rng: np.random
     n = int(2 * seconds / (0.5 * patient.rr)) + 8
     sinus = _sinus_intervals(patient, n, rng, steady=wanted.base == "P" and not patient.paced_after_p)
     focus = rng.integers(0, 2, n)
-    n_events = sum(wanted.events.values())
     room = int(seconds / patient.rr)
-    shuffled = rng.permutation([name for name, count in sorted(wanted.events.items()) for _ in range(count)])
     state = rng.bit_generator.state
     while True:
         rng.bit_generator.state = state
-        kind = np.full(n, wanted.base if wanted.base_beats is None else "N", "<U1")
-        if wanted.base_beats is not None:
-            first = int(rng.integers(0, max(room - wanted.base_beats, 0) + 1))
-            kind[first : first + wanted.base_beats] = wanted.base
-        places = _apart(n_events, room - 2 * _FIRST, rng)
-        if places is None or (wanted.base_beats or 0) > room:
-            what = ", ".join(f"{count} {name}" for name, count in wanted.events.items() if count)
+        kind = _kinds(wanted, n, room, rng)
+        if kind is None:
+            parts = [f"{count} {name}" for name, count in wanted.events.items() if count]
+            parts += [f"{wanted.base_beats} {wanted.base}"] if wanted.base_beats else []
             raise EcglensError(
-                f"{who}: {what or f'{wanted.base_beats} {wanted.base}'} do not fit into {seconds / 60:g} minutes at "
-                f"{60 / patient.rr:.0f} beats a minute; ask for fewer beats, more carriers or more minutes"
+                f"{who}: {', '.join(parts)} do not fit into {seconds / 60:g} minutes at {60 / patient.rr:.0f} beats a "
+                "minute; ask for fewer beats, more carriers or more minutes"
             )
-        if n_events:
-            kind[places + _FIRST] = shuffled
         before = _intervals(kind, sinus, patient, rng)
         at = 0.35 + np.cumsum(before) - before[0]
         inside = int(np.searchsorted(at, seconds - 0.3))
-        if (kind[:inside] != kind[0]).sum() >= (kind[:room] != kind[0]).sum():
+        missing = sum(wanted.events.values()) - np.isin(kind[:inside], list(wanted.events)).sum()
+        if wanted.base_beats is not None:
+            missing += wanted.base_beats - (kind[:inside] == wanted.base).sum()
+        if missing <= 0:
             break
-        room -= 1  # pauses took more time than the events had
+        room -= 1  # pauses took more time than there was
     return Rhythm(at[:inside], kind[:inside], sinus[:inside], before[:inside], focus[:inside])
+
+
+def _kinds(wanted: Wanted, n: int, room: int, rng: np.random.Generator) -> NDArray[np.str_] | None:
+    """The class of each beat, all wanted ones among the first `room`; None where they do not fit."""
+    n_events, run = sum(wanted.events.values()), wanted.base_beats
+    if n_events > room or (run or 0) + n_events > room:
+        return None
+    places = _apart(n_events, room - 2 * _FIRST, rng)
+    if places is None:
+        return None
+    kind = np.full(n, wanted.base if run is None else "N", "<U1")
+    is_event = np.zeros(n, bool)
+    if n_events:
+        is_event[places + _FIRST] = True
+    if run:
+        free = np.flatnonzero(~is_event[:room])
+        first = int(rng.integers(0, len(free) - run + 1))
+        kind[free[first : first + run]] = wanted.base
+    kind[is_event] = rng.permutation([name for name, count in sorted(wanted.events.items()) for _ in range(count)])
+    return kind
 
 
 def _apart(n: int, room: int, rng: np.random.Generator) -> NDArray[np.int64] | None:
@@ -111,7 +127,7 @@ def _intervals(
         name = kind[beat]
         if name == "A":  # resets the sinus node
             before[beat] = max(patient.early * vary[beat] * sinus[beat], _SHORTEST)
-            before[beat + 1] = sinus[beat + 1] * min(1.05 * vary[beat + 1], 1.2)
+            before[beat + 1] = sinus[beat + 1] * min(1.05 * vary[beat + 1], 1.1)
         elif name == "V":  # leaves it alone: the pause makes two sinus intervals of both
             before[beat] = max(patient.coupling * vary[beat] * sinus[beat], _SHORTEST)
             before[beat + 1] = sinus[beat] + sinus[beat + 1] - before[beat]

@@ -11,6 +11,7 @@ CLASSES = ("A", "E", "j", "L", "N", "P", "R", "V")
 RUNS = ("L", "R", "P")  # conduction that holds for many beats on end
 EVENTS = ("A", "j", "V", "E")  # single beats among others
 _CARRIERS = {"V": 0.45, "A": 0.40, "j": 0.25, "E": 0.25, "L": 0.15, "R": 0.15, "P": 0.125}  # share of the patients
+_MOST_A_MINUTE = 180
 _PER_MINUTE = {"V": 7.0, "A": 7.0, "j": 4.0, "E": 3.0}  # of a carrier
 
 
@@ -43,40 +44,63 @@ class Settings:
     carriers: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not self.leads:
+            raise EcglensError(f"no lead is asked for; expected some of {', '.join(LEADS)}")
         lead_weights(self.leads)
+        twice = [lead for lead in dict.fromkeys(self.leads) if self.leads.count(lead) > 1]
+        if twice:
+            raise EcglensError(f"lead {', '.join(twice)} is asked for more than once; name each lead once")
         for name, low, high in _BOUNDS:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise EcglensError(f"{name} is {value:g}; expected {low:g} to {high:g}")
-        if not self.leads:
-            raise EcglensError(f"no lead is asked for; expected some of {', '.join(LEADS)}")
-        for what, numbers, least in (("beats", self.beats, 0), ("carriers", self.carriers, 0)):
+        self._check_classes()
+
+    def _check_classes(self) -> None:
+        for what, numbers in (("beats", self.beats), ("carriers", self.carriers)):
             for name, number in numbers.items():
                 if name not in RUNS + EVENTS:
                     raise EcglensError(
                         f"{what} of class {name!r}{did_you_mean(name, [*RUNS, *EVENTS])}: expected one of "
                         f"{', '.join(RUNS + EVENTS)} (all other beats are N)"
                     )
-                if number < least:
-                    raise EcglensError(f"{what} of {name} is {number}; expected at least {least}")
+                if number < 0:
+                    raise EcglensError(f"{what} of {name} is {number}; expected at least 0")
+        most = int(self.minutes * _MOST_A_MINUTE)
         for name in RUNS + EVENTS:
-            if self.carriers_of(name) > self.patients:
+            carriers, beats = self.carriers_of(name), self.beats.get(name)
+            if carriers > self.patients:
+                raise EcglensError(f"{carriers} carriers of {name} among {self.patients} patients; expected at most as many")
+            if beats and not carriers:
+                raise EcglensError(f"{beats} beats of {name} are wanted, but nobody is to have it; ask for carriers of {name}")
+            if beats is not None and 0 < beats < carriers:
+                raise EcglensError(f"{beats} beats of {name} cannot be in {carriers} carriers; ask for fewer carriers")
+            if beats and beats > most * carriers:
                 raise EcglensError(
-                    f"{self.carriers_of(name)} carriers of {name} among {self.patients} patients; expected at most as many"
+                    f"{beats} beats of {name} do not fit into {carriers} records of {self.minutes:g} minutes; ask for fewer "
+                    "beats, more carriers or more minutes"
                 )
-        if sum(self.carriers_of(name) for name in RUNS) > self.patients:
+        of_runs = sum(self.carriers_of(name) for name in RUNS)
+        if of_runs > self.patients:
             raise EcglensError(
-                f"L, R and P need {sum(self.carriers_of(name) for name in RUNS)} patients of their own, the cohort has "
-                f"{self.patients}; ask for more patients or fewer carriers"
+                f"L, R and P need {of_runs} patients of their own, the cohort has {self.patients}; ask for more patients or "
+                "fewer carriers"
             )
 
     def carriers_of(self, name: str) -> int:
-        """How many patients have the class."""
+        """How many patients have the class; where nothing is said, a share of the cohort, and in small ones what there is."""
         if self.beats.get(name) == 0:
             return 0
         if name in self.carriers:
             return self.carriers[name]
-        return max(1, round(_CARRIERS[name] * self.patients)) if self.patients >= 4 or name in EVENTS else 0
+        wanted = max(1, round(_CARRIERS[name] * self.patients))
+        if name in self.beats:
+            return max(1, min(wanted, self.beats[name]))
+        if name in RUNS:  # half of the patients at the least stay without
+            before = sum(self.carriers_of(other) for other in RUNS[: RUNS.index(name)])
+            return max(0, min(wanted, self.patients // 2 - before))
+        others = sum(self.carriers_of(other) for other in (("P",) if name == "V" else RUNS))
+        return max(0, min(wanted, self.patients - others))
 
     def beats_per_carrier(self, name: str) -> list[int] | None:
         """Wanted beats of each carrier; None where the class fills the record."""

@@ -107,10 +107,10 @@ def atrial_premature(patient: Patient, rr: float) -> Gaussians:
 
 
 def junctional_escape(patient: Patient, rr: float) -> Gaussians:
-    """j: no P before a narrow QRS; in some patients a retrograde P behind it."""
+    """j: no P before a narrow QRS; in some patients a retrograde P behind it, which runs up."""
     parts = [_narrow_qrs(patient), _t_wave(patient, rr)]
     if patient.retrograde:
-        p = NORMAL.of("P").turned(patient.axis @ np.diag([1.0, -1.0, 1.0]), patient.p_scale)
+        p = NORMAL.of("P").turned(np.diag([-0.8, -1.3, -0.2]) @ patient.axis, patient.p_scale)
         parts.append(Gaussians((p.at - _P_MIDDLE) * 0.8 + 0.11, p.width * 0.8, p.moment, p.part, p.owner))
     return joined(parts)
 

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecglens.analysis.regions import mass_inside
-from ecglens.attribution.attributions import Attributions
+from ecglens.attribution.attributions import Explained
 from ecglens.errors import EcglensError
 from ecglens.examples.evidence import counterparts, with_evidence_alone, without_evidence
 from ecglens.examples.examples import Examples
@@ -20,11 +20,13 @@ from ecglens.models import Classifier
 from ecglens.report.html import Section, sheet
 from ecglens.runs import Run
 
+_TITLE = "The evidence: known here, because the ECGs are simulated"
+
 
 def write_evidence(
     classifier: Classifier,
     examples: Examples,
-    maps: Attributions,
+    maps: Explained,
     tested: NDArray[np.bool_],
     folder: Path,
     this: Run,
@@ -37,7 +39,7 @@ def write_evidence(
     return found
 
 
-def _write_maps(examples: Examples, maps: Attributions, this: Run, seed: int) -> dict[str, Any]:
+def _write_maps(examples: Examples, maps: Explained, this: Run, seed: int) -> dict[str, Any]:
     """How much of each map lies where its beat is known to differ, beside the map of another beat."""
     if examples.evidence is None:
         raise EcglensError("these examples carry no evidence: only simulated ones do")
@@ -51,7 +53,7 @@ def _write_maps(examples: Examples, maps: Attributions, this: Run, seed: int) ->
             "share of window": area[known],
             "share of map": share[known],
             "enrichment": share[known] / area[known],
-            "of another beat's map": (mass_inside(maps.maps[other], where)[known]) / area[known],
+            "of another beat's map": (mass_inside(maps.maps[:][other], where)[known]) / area[known],
         }
     )
     table = frame.groupby("class").mean().reset_index()
@@ -105,6 +107,9 @@ def evidence_section(
             f"evidence, {metrics['evidence.accuracy.evidence alone']:.3f} with nothing else."
         )
         sheets.append(sheet(evidence_test, "evidence_test", "Share of each class's test beats that are called by their class"))
+    if metrics["maps.evidence_enrichment"] is None:
+        text.append("No beat that was explained differs from its patient's normal beat, so there is no evidence to find.")
+        return Section(_TITLE, text, sheets)
     text.append(
         "Do the maps find it? Enrichment is the share of the map on the evidence over the share of the window that the "
         "evidence takes; 1 is what a map gets that knows nothing. Mean over the beats that have evidence: "
@@ -113,4 +118,4 @@ def evidence_section(
         "missing: a low number is a question, not a verdict."
     )
     sheets.append(sheet(evidence_maps, "evidence_maps", "Maps and evidence, by class: beats that differ from normal"))
-    return Section("The evidence: known here, because the ECGs are simulated", text, sheets)
+    return Section(_TITLE, text, sheets)

@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ecglens.attribution.attributions import Attributions, attribute, read_attributions
-from ecglens.errors import EcglensError, choose
+from ecglens.analysis.regions import segments_around_r
+from ecglens.attribution import explain as explain_by
+from ecglens.attribution.attributions import Explained
+from ecglens.errors import choose
 from ecglens.examples.examples import Examples
 from ecglens.examples.label_maps import label_map
-from ecglens.examples.splits import SPLITS, TEST, UNUSED
+from ecglens.examples.splits import SPLITS, TEST, TRAIN, UNUSED
 from ecglens.files import write_json, write_table
 from ecglens.models import Classifier, create, load
 from ecglens.runs import COMPLETE, STOPPED, Run, start_run
@@ -24,6 +26,7 @@ from ecglens.studies.jones2020_material import Answers, Material, prepare
 from ecglens.studies.jones2020_recipe import MODEL_NAMES, Question, Recipe, recipe_for, with_settings
 from ecglens.studies.jones2020_report import write_report
 from ecglens.studies.jones2020_tables import analyse
+from ecglens.studies.sampled import explain_to_precision
 from ecglens.training.fit import fit
 from ecglens.training.metrics import always, score
 
@@ -161,20 +164,32 @@ def write_scores(question: Question, test: Examples, probabilities: NDArray[np.f
     write_table(this.tables / "confusion.csv", confusion)
 
 
-def explain(question: Question, classifier: Classifier, material: Material, answers: Answers, this: Run) -> Attributions:
+def explain(question: Question, classifier: Classifier, material: Material, answers: Answers, this: Run) -> Explained:
     """A map of every chosen beat, for the class that the model gave it; written to attributions/."""
     method = map_method(question.recipe, classifier)
     rows, target = answers.rows[answers.explained], answers.predicted[answers.explained]
-    folder = this.path / "attributions"
-    if this.has(f"attributions/{method}.npy", f"attributions/{method}.json"):
-        maps = read_attributions(folder, method)
-        shape = (len(rows), *material.examples.signals.shape[1:])
-        if maps.maps.shape != shape or not (np.array_equal(maps.rows, rows) and np.array_equal(maps.target, target)):
-            raise EcglensError(f"the maps of {method} in {folder} are of other beats or answers; delete them and run again")
-        return maps
-    return attribute(classifier, material.examples, rows, target, method, folder)
+    if question.recipe.precision:
+        part = material.examples.take(rows)
+        segments = segments_around_r(part.column("r_index"), part.places, part.fs)
+        return explain_to_precision(
+            classifier, material.examples, method, segments, part.labels, part.column("patient").astype(str), rows, target,
+            precision=question.recipe.precision, simultaneous=question.recipe.simultaneous,
+            background=_background(material, question.seed), out=this.path / "attributions",
+            table=this.tables / "precision.csv", seed=question.seed,
+        ).only(method)  # fmt: skip
+    found = explain_by(
+        classifier, material.examples, [method], target=target, rows=rows, out=this.path / "attributions", seed=question.seed,
+        background=_background(material, question.seed),
+    )  # fmt: skip
+    return found.only(method)
+
+
+def _background(material: Material, seed: int, n: int = 64) -> Examples:
+    """Random training examples, for methods that compare with 'nothing known'."""
+    train = np.flatnonzero(material.plan.split == TRAIN)
+    return material.examples.take(np.sort(np.random.default_rng([seed, 9]).permutation(train)[:n]))
 
 
 def map_method(recipe: Recipe, classifier: Classifier) -> str:
-    """The recipe's map; the paper gives none for the LSTM, which gets the class-logit gradient."""
-    return recipe.map_of if classifier.cam_layer is not None else "class-logit"
+    """The recipe's map; the paper gives none for the LSTM, which gets saliency."""
+    return recipe.map_of if recipe.map_of != "mean-activation" or classifier.cam_layer is not None else "saliency"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from ecglens.attribution.gradient import METHODS
+from ecglens.attribution.registry import find_method
 from ecglens.errors import EcglensError, choose, did_you_mean
 from ecglens.examples.beats import BeatOptions
 from ecglens.examples.splits import RESAMPLING_RULES, VALIDATION_RULES
@@ -22,8 +22,9 @@ class Recipe:
     See `BeatOptions` for extent to usual_beat, `TrainOptions` for loss to rr_drop. swap_leads puts record 114's leads in the
     order of the others; scale is a key of `ecglens.models.scaling.SCALES`; resample and validation are rules of
     `ecglens.examples.splits`; average_over: macro averages over classes "present" in the test set or "all"; map_of:
-    "class-logit" (gradient of a class's logit at the model's input) or "mean-activation" (class-free gradient of the last
-    convolution's mean on raw integers, min-max over the vector); explain_at_most: beats per class that get a map;
+    any method that `ecglens methods` lists, such as "saliency" or "mean-activation" (class-free gradient of the last
+    convolution's mean on raw integers, min-max over the vector); explain_at_most: beats per class that get a map; precision:
+    above 0, only as many beats as it takes to know each class's medians so well (simultaneous: all of them together);
     rows_at_most: training rows in an epoch, 0 for all.
     """
 
@@ -39,8 +40,10 @@ class Recipe:
     resample: str = "at-least-3%"
     validation: str = "stratified"
     average_over: str = "present"
-    map_of: str = "class-logit"
+    map_of: str = "saliency"
     explain_at_most: int = 100_000
+    precision: float = 0.0
+    simultaneous: bool = False
     rows_at_most: int = 0
     loss: str = "cross-entropy"
     optimiser: str = "adamw"
@@ -61,7 +64,9 @@ class Recipe:
         choose(self.resample, list(RESAMPLING_RULES), "resample")
         choose(self.validation, list(VALIDATION_RULES), "validation")
         choose(self.average_over, ["all", "present"], "average_over")
-        choose(self.map_of, sorted(METHODS), "map_of")
+        find_method(self.map_of)
+        if not 0 <= self.precision <= 1:
+            raise EcglensError(f"precision is {self.precision:g}; expected 0 (explain all) to 1, such as 0.02")
         if self.explain_at_most < 1 or self.rows_at_most < 0:
             raise EcglensError(
                 f"explain_at_most is {self.explain_at_most}, rows_at_most {self.rows_at_most}; expected at least 1 and 0"
@@ -145,7 +150,7 @@ def _corrected(model: str, split: str) -> Recipe:
     recipe = Recipe(epochs=4) if split == "holdout" else Recipe(epochs=2, validation="patients")
     if split == "ds1-ds2":
         # ectopic beats stand out from the patient's others; of a class that fills whole records that cannot be said
-        recipe = replace(recipe, usual_beat=True, scale="usual")
+        recipe = replace(recipe, usual_beat=True, scale="usual", epochs=4)
     if model == "lstm":
         return replace(recipe, epochs=15, bf16=False)
     if model == "cnn":

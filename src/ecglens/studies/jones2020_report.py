@@ -17,6 +17,7 @@ from ecglens.runs import Run
 from ecglens.studies.evidence import evidence_section
 from ecglens.studies.jones2020_published import DE_CHAZAL
 from ecglens.studies.jones2020_recipe import recipe_for
+from ecglens.studies.sampled import precision_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +48,7 @@ class _Sources:
     @property
     def signed(self) -> bool:
         """Whether the maps have a sign."""
-        return self.metrics["maps.method"] == "class-logit"
+        return self.metrics["maps.signed"]
 
     @property
     def simulated(self) -> bool:
@@ -359,6 +360,7 @@ def _class_maps(source: _Sources) -> Section:
             f"{source.metrics['maps.n']} beats were explained, each for the class that the model gave it. A map is averaged "
             "in segments of 0.1 s that are counted outward from the R peak in each lead.",
             *_other_map(source),
+            *_precision(source),
         ],
         [padding],
         pictures,
@@ -369,6 +371,14 @@ def _evidence(source: _Sources) -> Section:
     tested = (source.run.tables / "evidence_test.csv").is_file()
     test = source.table("evidence_test") if tested else None
     return evidence_section(source.metrics, source.table("evidence_maps"), test, source.run.about["data"]["facts"][-1])
+
+
+def _precision(source: _Sources) -> list[str]:
+    """How well the class maps are known where a sample was explained."""
+    if not source.recipe.get("precision"):
+        return []
+    table = source.table("precision")
+    return [precision_text(table, int(table.drop_duplicates("class")["n_of"].sum()))]
 
 
 def _other_map(source: _Sources) -> list[str]:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from ecglens.analysis.dependence import class_dependence, context_share
 from ecglens.analysis.profiles import class_profiles, distance_from_profile
 from ecglens.analysis.regions import padding_share, region_means, segments_around_r
-from ecglens.attribution.attributions import Attributions
-from ecglens.attribution.gradient import METHODS
+from ecglens.attribution.attributions import Explained
+from ecglens.attribution.registry import find_method
 from ecglens.examples.examples import Examples
 from ecglens.examples.splits import TEST, TRAIN
 from ecglens.files import write_json, write_table
@@ -38,7 +38,7 @@ def analyse(
     classifier: Classifier,
     material: Material,
     answers: Answers,
-    maps: Attributions,
+    maps: Explained,
     this: Run,
     folder: Path,
     which: Database,
@@ -47,7 +47,8 @@ def analyse(
     examples = material.examples.take(maps.rows)
     tested = material.plan.split[maps.rows] == TEST
     values = _write_profiles(examples, maps, tested, this)
-    found: dict[str, Any] = {"maps.method": maps.method, "maps.n": len(maps.rows)}
+    card = find_method(maps.method).card
+    found: dict[str, Any] = {"maps.method": maps.method, "maps.n": len(maps.rows), "maps.signed": card.signed}
     found |= _write_padding(examples, maps, this)
     if examples.evidence is not None:
         found |= write_evidence(classifier, examples, maps, tested, folder, this, question.seed)
@@ -64,7 +65,7 @@ def analyse(
     _write_effects(material, metrics, this)
 
 
-def _write_profiles(examples: Examples, maps: Attributions, tested: NDArray[np.bool_], this: Run) -> NDArray[np.floating[Any]]:
+def _write_profiles(examples: Examples, maps: Explained, tested: NDArray[np.bool_], this: Run) -> NDArray[np.floating[Any]]:
     """tables/profiles.csv (size) and profiles_signed.csv; returns the beats' values (beat, segment).
 
     A gradient has no natural unit and its size differs from beat to beat: each beat's value is relative to the mean over
@@ -72,7 +73,7 @@ def _write_profiles(examples: Examples, maps: Attributions, tested: NDArray[np.b
     """
     segments = segments_around_r(examples.column("r_index"), examples.places, examples.fs)
     size: NDArray[np.floating[Any]] = region_means(maps.maps, segments, magnitude=True)
-    signed = maps.method == "class-logit"
+    signed = find_method(maps.method).card.signed
     if signed:
         mean = np.nanmean(size, axis=1, keepdims=True)
         mean = np.where(mean > 0, mean, 1)
@@ -85,7 +86,7 @@ def _write_profiles(examples: Examples, maps: Attributions, tested: NDArray[np.b
     return size
 
 
-def _write_padding(examples: Examples, maps: Attributions, this: Run) -> dict[str, Any]:
+def _write_padding(examples: Examples, maps: Explained, this: Run) -> dict[str, Any]:
     start, stop = examples.column("valid_start"), examples.column("valid_stop")
     share = padding_share(maps.maps, start, stop, examples.places)
     length = examples.places[0].length
@@ -102,8 +103,14 @@ def _write_padding(examples: Examples, maps: Attributions, this: Run) -> dict[st
     return {"maps.padding_share": float(share.mean()), "maps.padding_time": float(frame["share of time"].mean())}
 
 
+def _compared(method: str, classifier: Classifier) -> list[str]:
+    """Methods whose dependence on the class is measured: the run's own, the plain gradient, the paper's where it can be."""
+    names = dict.fromkeys([method, "saliency", "mean-activation"])
+    return [name for name in names if name != "mean-activation" or classifier.cam_layer is not None]
+
+
 def _write_dependence(
-    question: Question, classifier: Classifier, examples: Examples, maps: Attributions, this: Run
+    question: Question, classifier: Classifier, examples: Examples, maps: Explained, this: Run
 ) -> dict[str, Any]:
     """Does the map change when the second likeliest class is asked for, not the likeliest? Both methods, same beats."""
     rng = np.random.default_rng([question.seed, 7])
@@ -118,10 +125,8 @@ def _write_dependence(
     second = logits.argmax(1).astype(np.int64)
     tables = []
     out: dict[str, Any] = {}
-    for name, method in METHODS.items():
-        if name == "mean-activation" and classifier.cam_layer is None:
-            continue
-        table = class_dependence(method, classifier, sample, first, second)
+    for name in _compared(maps.method, classifier):
+        table = class_dependence(name, classifier, sample, first, second)
         table.insert(0, "method", name)
         table.insert(1, "id", sample.column("id"))
         tables.append(table)
@@ -134,7 +139,7 @@ def _write_outliers(
     material: Material,
     answers: Answers,
     examples: Examples,
-    maps: Attributions,
+    maps: Explained,
     values: NDArray[np.floating[Any]],
     this: Run,
 ) -> dict[str, Any]:
@@ -143,7 +148,7 @@ def _write_outliers(
     right = maps.target == examples.labels
     n_classes = len(examples.classes)
     distance = distance_from_profile(values, maps.target, (split == TRAIN) & right, n_classes)
-    doubt = 1 - _softmax(answers.logits[answers.explained]).max(1)
+    doubt = 1 - _softmax(answers.logits[np.searchsorted(answers.rows, maps.rows)]).max(1)
     asked = (split == TEST) & ~np.isnan(distance)
     names = np.array(examples.classes)
     table = pd.DataFrame(
@@ -195,7 +200,7 @@ def _write_context_share(
     }
 
 
-def _write_shown_beats(examples: Examples, maps: Attributions, tested: NDArray[np.bool_], this: Run) -> None:
+def _write_shown_beats(examples: Examples, maps: Explained, tested: NDArray[np.bool_], this: Run) -> None:
     """tables/shown_beats.csv: signal and map, sample by sample, of one right and one wrong test beat per class."""
     right = maps.target == examples.labels
     frames = []
@@ -208,7 +213,7 @@ def _write_shown_beats(examples: Examples, maps: Attributions, tested: NDArray[n
     write_table(this.tables / "shown_beats.csv", pd.concat(frames) if frames else pd.DataFrame(columns=columns))
 
 
-def _beat_frame(examples: Examples, maps: Attributions, row: int) -> pd.DataFrame:
+def _beat_frame(examples: Examples, maps: Explained, row: int) -> pd.DataFrame:
     about = examples.table.iloc[row]
     names = about["lead_names"].split(", ")
     frames = []
@@ -289,10 +294,9 @@ def _write_effects(material: Material, metrics: dict[str, Any], this: Run) -> No
         ("padding", "share of the maps that lies on padding", metrics["maps.padding_share"]),
         ("merge_case", "beats 'a' and 'e' among the kept", float(table["symbol"].isin(["a", "e"]).sum())),
     ]
-    for method in METHODS:
-        key = f"maps.class_change.{method}"
-        if key in metrics:
-            rows.append(("map_of", f"{method}: change of the map when another class is asked for", metrics[key]))
+    for key in (key for key in metrics if key.startswith("maps.class_change.")):
+        method = key.removeprefix("maps.class_change.")
+        rows.append(("map_of", f"{method}: change of the map when another class is asked for", metrics[key]))
     for part, name in (("test", "all test patients"), ("test_unseen_patients", "test patients never trained on")):
         if f"{part}.accuracy" in metrics:
             rows.append(("split", f"accuracy, {name}", metrics[f"{part}.accuracy"]))

@@ -1,0 +1,159 @@
+"""Class activation maps: from the activations of one layer, so of that layer's resolution in time and without leads."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ecglens.attribution.passes import Pass
+from ecglens.attribution.registry import Card, register
+from ecglens.errors import EcglensError
+from ecglens.models.classifier import Classifier
+
+_LAYER = "cells of the CAM layer"
+_NO_LEADS = "leads apart; anything finer than a cell and its receptive field"
+
+
+def _weighted(weights: Tensor, activations: Tensor, *, relu: bool) -> Tensor:
+    out = (weights * activations).sum(dim=1, keepdim=True)
+    return out.clamp(min=0) if relu else out
+
+
+def _mean(gradient: Tensor) -> Tensor:
+    """Mean over all places of a channel, in one or two dimensions."""
+    return gradient.flatten(2).mean(dim=2).reshape(*gradient.shape[:2], *([1] * (gradient.dim() - 2)))
+
+
+@register(
+    "grad-cam",
+    Card(
+        equation="sum over channels of (mean over time of df/dA) A, no ReLU unless asked for (relu=true)",
+        source="Selvaraju 2017, arXiv:1610.02391, eq. 1 and 2",
+        passes="1 forward, the backward of the head",
+        signed=True, leads=False, resolution=_LAYER, needs=("cam layer",), blind_to=_NO_LEADS,
+        graph=True,
+    ),
+)  # fmt: skip
+def grad_cam(batch: Pass, relu: bool = False) -> Tensor:
+    """(example, 1, cell)."""
+    activations = batch.activations.detach()
+    return _weighted(_mean(batch.activation_gradient), activations, relu=relu)
+
+
+@register(
+    "hires-cam",
+    Card(
+        equation="sum over channels of df/dA times A, place by place",
+        source="Draelos 2020, arXiv:2011.08891",
+        passes="1 forward, the backward of the head",
+        signed=True, leads=False, resolution=_LAYER, needs=("cam layer",), blind_to=_NO_LEADS,
+        sums_to="f(x) less the bias, where the layers behind are linear",
+        graph=True,
+    ),
+)  # fmt: skip
+def hires_cam(batch: Pass, relu: bool = False) -> Tensor:
+    """(example, 1, cell)."""
+    return _weighted(batch.activation_gradient, batch.activations.detach(), relu=relu)
+
+
+@register(
+    "grad-cam++",
+    Card(
+        equation="sum over channels of (sum over time of w ReLU(df/dA)) A, w = g^2 / (2 g^2 + sum(A) g^3)",
+        source="Chattopadhay 2018, arXiv:1710.11063, eq. 10 and 19",
+        passes="1 forward, the backward of the head",
+        signed=True, leads=False, resolution=_LAYER, needs=("cam layer",),
+        blind_to=_NO_LEADS + "; its weights are never negative, so evidence against shows through A alone",
+        graph=True,
+    ),
+)  # fmt: skip
+def grad_cam_plus_plus(batch: Pass, relu: bool = False) -> Tensor:
+    """(example, 1, cell)."""
+    activations, gradient = batch.activations.detach(), batch.activation_gradient
+    places = tuple(range(2, gradient.dim()))
+    below = 2 * gradient**2 + activations.sum(dim=places, keepdim=True) * gradient**3
+    share = torch.where(below != 0, gradient**2 / torch.where(below != 0, below, 1.0), 0.0)
+    weights = (share * gradient.clamp(min=0)).sum(dim=places, keepdim=True)
+    return _weighted(weights, activations, relu=relu)
+
+
+@register(
+    "guided-grad-cam",
+    Card(
+        equation="guided backprop times Grad-CAM with ReLU, spread to the samples",
+        source="Selvaraju 2017, section 3.2",
+        passes="1 forward, 2 backwards",
+        signed=True, leads=True, resolution="sample", needs=("relu", "cam layer"),
+        blind_to="the class in its fine detail (guided backprop); leads that the layer has mixed",
+        graph=True,
+    ),
+)  # fmt: skip
+def guided_grad_cam(batch: Pass, relu: bool = True) -> Tensor:
+    """(example, lead, time)."""
+    cam = grad_cam(batch, relu=relu)
+    return batch.guided_gradient * F.interpolate(cam, size=batch.x.shape[2:], mode="nearest")
+
+
+@register(
+    "cam",
+    Card(
+        equation="sum over channels of w[class, channel] A: its mean over time plus the bias is the logit",
+        source="Zhou 2016, arXiv:1512.04150, eq. 2",
+        passes="1 forward for all classes",
+        signed=True, leads=False, resolution=_LAYER, needs=("mean and linear head",), blind_to=_NO_LEADS,
+        sums_to="logit less the bias, as the mean over time",
+    ),
+)  # fmt: skip
+def cam(batch: Pass) -> Tensor:
+    """(example, 1, cell)."""
+    head = batch.shared.once("linear head", lambda: linear_head(batch.classifier))
+    if batch.shared.output != "logit":
+        raise EcglensError("cam explains logits; ask for output='logit', or for grad-cam")
+    weights = head.weight.detach()[batch.target]
+    with torch.no_grad():
+        found = torch.einsum("ec,ec...->e...", weights, batch.quick_activations)
+    return found[:, None]
+
+
+def linear_head(classifier: Classifier) -> nn.Linear:
+    """The single linear layer behind a global mean over time; raises EcglensError where the model has no such head.
+
+    Found by trying: the head's input must be the mean over time of the CAM layer's output, and its output the logits.
+    """
+    module, name = classifier.module, classifier.cam_layer
+    linear = [part for part in module.modules() if isinstance(part, nn.Linear)]
+    if name is None or not linear:
+        raise EcglensError(_no_head(classifier))
+    head = linear[-1]
+    caught: dict[str, Tensor] = {}
+    hooks = [
+        module.get_submodule(name).register_forward_hook(lambda _m, _i, out: caught.__setitem__("layer", out)),
+        head.register_forward_hook(lambda _m, ins, out: caught.update(head_in=ins[0], head_out=out)),
+    ]
+    probe = torch.linspace(-1, 1, 2 * len(classifier.leads) * classifier.length).reshape(2, len(classifier.leads), -1)
+    try:
+        from ecglens.attribution.passes import undisturbed
+
+        with undisturbed(module), torch.no_grad():
+            logits = module(probe)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    fits = "layer" in caught and "head_in" in caught and caught["head_out"].shape == logits.shape
+    fits = fits and torch.equal(caught["head_out"], logits) and caught["layer"].dim() >= 3
+    mean = caught["layer"].flatten(2).mean(2) if fits else None
+    if (
+        mean is None
+        or mean.shape != caught["head_in"].shape
+        or not torch.allclose(mean, caught["head_in"], rtol=1e-4, atol=1e-6)
+    ):
+        raise EcglensError(_no_head(classifier))
+    return head
+
+
+def _no_head(classifier: Classifier) -> str:
+    return (
+        f"cam needs a model whose logits are one linear layer on the mean over time of its CAM layer; {classifier.name} "
+        f"(cam_layer: {classifier.cam_layer}) is not so built; grad-cam takes any model with a cam_layer"
+    )

@@ -1,0 +1,381 @@
+"""Explain a whole data set: plan, share, stream."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ecglens.attribution.attributions import Attributions, file_name, read_attributions
+from ecglens.attribution.passes import Pass, Shared, undisturbed
+from ecglens.attribution.preflight import check_layer, check_model, why_not
+from ecglens.attribution.registry import Method, find_method
+from ecglens.attribution.rules import watch
+from ecglens.attribution.store import Stacked, missing_shards, shard_written_whole, write_plan
+from ecglens.errors import EcglensError, choose
+from ecglens.examples.examples import Examples
+from ecglens.examples.regions import Regions, region_means
+from ecglens.models.classifier import Classifier
+from ecglens.progress import bar, say
+
+_LARGEST_BATCH, _SHARD_MB = 256, 64
+_KEPT = {"float16": np.float16, "float32": np.float32}
+
+
+class _Data:
+    """Where batches come from: Examples in mV, or an array that is the model's own input already."""
+
+    def __init__(self, classifier: Classifier, data: Examples | NDArray[np.floating[Any]]) -> None:
+        self._classifier = classifier
+        self.examples = data if isinstance(data, Examples) else None
+        self._array = data.signals if isinstance(data, Examples) else data
+        if self.examples is not None:
+            classifier.expect(self.examples)
+        elif self._array.ndim != 3 or self._array.shape[1:] != (len(classifier.leads), classifier.length):
+            raise EcglensError(
+                f"the array has shape {self._array.shape}; {classifier.name} takes (example, {len(classifier.leads)} leads, "
+                f"{classifier.length} samples)"
+            )
+        if not len(self._array):
+            raise EcglensError("there is no example to explain")
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def inputs(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor | None, Examples | None]:
+        """Model input, RR numbers where the model takes them, and the examples where there are any."""
+        if self.examples is not None:
+            part = self.examples.take(rows)
+            x, *context = self._classifier.inputs(part)
+            return x, context[0] if context else None, part
+        if self._classifier.context is not None:
+            raise EcglensError(f"{self._classifier.name} takes RR intervals beside the signal; give it examples, not an array")
+        return torch.from_numpy(np.array(self._array[rows], np.float32)), None, None
+
+    def checksum(self) -> str:
+        """Changes with the data: shape, and a hash of all samples."""
+        digest = hashlib.sha256(repr((self._array.shape, str(self._array.dtype))).encode())
+        for first in range(0, len(self), 4096):
+            digest.update(np.ascontiguousarray(self._array[first : first + 4096]).data)
+        return digest.hexdigest()[:16]
+
+
+def explain(
+    classifier: Classifier,
+    data: Examples | NDArray[np.floating[Any]],
+    methods: Sequence[str],
+    *,
+    target: str | NDArray[np.int64] = "predicted",
+    rows: NDArray[np.int64] | None = None,
+    background: NDArray[np.floating[Any]] | Examples | None = None,
+    output: str = "logit",
+    options: dict[str, dict[str, Any]] | None = None,
+    out: Path | None = None,
+    keep: Regions | None = None,
+    kept: str = "float32",
+    memory_mb: float = 1024,
+    seed: int = 0,
+    part: tuple[int, int] = (0, 1),
+    quiet: bool = False,
+) -> Attributions:
+    """Maps of `data` by `methods`, all from as few passes as can be shared.
+
+    data: Examples in mV, or an array (example, lead, time) that counts as the model's own input. target: "predicted", "true"
+    (Examples only), "all", the name of a class, or class indices (row,). rows: examples to explain, default all. background:
+    stands for 'nothing known' where a method needs it. options: by method. out: a store on disk, gone on with if it is there;
+    without it maps stay in memory. keep: only the means of the maps over these regions (region of each example of the data).
+    kept: "float32" or "float16". memory_mb: what batches may use. part: (k, n) explains every n-th shard from the k-th on, for
+    several processes that share `out`. Raises EcglensError for a model, method, target or store that does not fit, by name.
+    """
+    source = _Data(classifier, data)
+    rows = np.arange(len(source)) if rows is None else np.asarray(rows, np.int64)
+    if not len(rows) or rows.min() < 0 or rows.max() >= len(source):
+        raise EcglensError(f"rows must be some of 0 to {len(source) - 1}; found {len(rows)} rows")
+    chosen = [find_method(name, (options or {}).get(name)) for name in dict.fromkeys(methods)]
+    if not chosen:
+        raise EcglensError("no method is asked for; 'ecglens methods' lists them")
+    choose(output, ["logit", "probability"], "output")
+    choose(kept, list(_KEPT), "precision")
+    asked = _targets(classifier, source, target, rows)
+    shared = Shared(classifier, output, _background(classifier, background), seed)
+    check_layer(classifier)
+    probe_x, probe_context, _ = source.inputs(rows[np.minimum([0, 1], len(rows) - 1)])
+    check_model(classifier, probe_x, probe_context)
+    _expect_supported(chosen, shared, probe_x, probe_context)
+    with undisturbed(classifier.module):
+        batch = _batch_size(chosen, shared, source, rows, memory_mb)
+    bounds = _bounds(len(rows), batch)
+    plan = {
+        "methods": {method.name: _plain(method.options) for method in chosen},
+        "target": target if isinstance(target, str) else "given",
+        "output": output,
+        "kept": kept,
+        "seed": seed,
+        "n": len(rows),
+        "length": None if keep is not None else classifier.length,
+        "classes": list(classifier.classes),
+        "regions": None if keep is None else [f"{lead} {name}" for lead, name in zip(keep.lead, keep.names, strict=True)],
+        "regions_at": None if keep is None else _fingerprint(keep),
+        "background": None if shared.background is None else _fingerprint(shared.background.numpy()),
+        "model": _model_checksum(classifier),
+        "data": source.checksum(),
+        "asked": hashlib.sha256(rows.tobytes() + (b"" if asked is None else asked.tobytes())).hexdigest()[:16],
+    }
+    run = _Run(chosen, shared, source, rows, asked, target, keep, kept)
+    if out is None:
+        return run.in_memory(plan, bounds, quiet)
+    plan = _keep_bounds(out, plan, bounds, run, batch)
+    todo = [number for number in missing_shards(out, plan) if number % part[1] == part[0]]
+    run.to_disk(out, plan, todo, quiet)
+    if missing_shards(out, plan):  # another process has the rest
+        nothing = np.array([], np.int64)
+        return Attributions(plan, rows, target=nothing, predicted=nothing, folder=out)
+    return read_attributions(out)
+
+
+def _fingerprint(value: Any) -> str:
+    """Changes with an array, or with regions and where they are."""
+    arrays = [value.row, value.start, value.stop] if isinstance(value, Regions) else [value]
+    words = repr((value.names, value.lead)) if isinstance(value, Regions) else ""
+    digest = hashlib.sha256(words.encode())
+    for array in arrays:
+        digest.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as the plan can hold them; data by their checksum."""
+    out: dict[str, Any] = {}
+    for name, value in options.items():
+        is_data = isinstance(value, Regions | np.ndarray)
+        out[name] = _fingerprint(value) if is_data else value if isinstance(value, int | float | str | bool) else repr(value)
+    return out
+
+
+def _targets(classifier: Classifier, source: _Data, target: Any, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Class indices (row,); None for "predicted" and "all"."""
+    if not isinstance(target, str):
+        asked = np.asarray(target, np.int64)
+        if asked.shape != rows.shape or asked.min() < 0 or asked.max() >= len(classifier.classes):
+            raise EcglensError(f"targets have shape {asked.shape}; expected a class index for each of {len(rows)} rows")
+        return asked
+    if target in ("predicted", "all"):
+        return None
+    if target == "true":
+        if source.examples is None:
+            raise EcglensError("target 'true' needs examples with labels; an array has none")
+        return source.examples.labels[rows]
+    choose(target, ["predicted", "true", "all", *classifier.classes], "target or class")
+    return np.full(len(rows), classifier.classes.index(target), np.int64)
+
+
+def _background(classifier: Classifier, background: Any) -> Tensor | None:
+    if background is None:
+        return None
+    if isinstance(background, Examples):
+        classifier.expect(background)
+        return classifier.inputs(background)[0]
+    found = torch.from_numpy(np.array(background, np.float32))
+    if found.dim() != 3 or tuple(found.shape[1:]) != (len(classifier.leads), classifier.length):
+        raise EcglensError(
+            f"the background has shape {tuple(found.shape)}; expected (example, {len(classifier.leads)} leads, "
+            f"{classifier.length} samples)"
+        )
+    return found
+
+
+def _expect_supported(chosen: list[Method], shared: Shared, x: Tensor, context: Tensor | None) -> None:
+    with undisturbed(shared.classifier.module):
+        seen = watch(shared.classifier.module, *([x] if context is None else [x, context]))
+        for method in chosen:
+            if "background" in method.card.needs and shared.background is None:
+                raise EcglensError(f"{method.name} needs a background: examples that stand for 'nothing known'")
+            reason = why_not(method, shared.classifier, seen, x, context)
+            if reason is not None:
+                raise EcglensError(reason)
+
+
+def _batch_size(chosen: list[Method], shared: Shared, source: _Data, rows: NDArray[np.int64], memory_mb: float) -> int:
+    """How many examples fit the budget: what autograd keeps for two, counted, with room for as much again."""
+    x, context, part = source.inputs(rows[np.minimum([0, 1], len(rows) - 1)])
+    kept = 0
+
+    def pack(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += tensor.numel() * tensor.element_size()
+        return tensor
+
+    batch = Pass.of(shared, x, context, np.zeros(2, np.int64), np.arange(2), part)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        _ = batch.logits
+    # DeepLIFT holds each example and its baseline; gradients of activations come beside them
+    each = 4 * (kept / 2 + 4 * x[0].numel() * (2 + len(chosen)))
+    fits = int(memory_mb * 2**20 / max(each, 1))
+    if fits < 2:
+        raise EcglensError(
+            f"{memory_mb:g} MB do not hold two examples: {shared.classifier.name} takes about {each / 2**20:.1f} MB for each; "
+            f"ask for at least {2 * each / 2**20:.0f} MB"
+        )
+    return min(fits, _LARGEST_BATCH)
+
+
+def _bounds(n: int, batch: int) -> list[tuple[int, int]]:
+    """Batches of even size, none of one example (unless there is but one)."""
+    n_batches = max(-(-n // batch), 1)
+    edges = np.linspace(0, n, n_batches + 1).round().astype(int)
+    return [(int(a), int(b)) for a, b in pairwise(edges)]
+
+
+def _keep_bounds(out: Path, plan: dict[str, Any], bounds: list[tuple[int, int]], run: _Run, batch: int) -> dict[str, Any]:
+    """The plan with batch and shard bounds, from the store if there is one: a resumed run must cut as the first one did."""
+    from ecglens.attribution.store import read_plan
+
+    if (out / "plan.json").is_file():
+        there = read_plan(out)
+        plan = plan | {"batches": there["batches"], "shards": there["shards"]}
+    else:
+        per_example = run.bytes_per_example()
+        rows_each = max(int(_SHARD_MB * 2**20 / max(per_example, 1)), batch)
+        shards, first = [], 0
+        for number, (_, stop) in enumerate(bounds):
+            if stop - bounds[first][0] >= rows_each or number == len(bounds) - 1:
+                shards.append([bounds[first][0], stop])
+                first = number + 1
+        plan = plan | {"batches": [list(pair) for pair in bounds], "shards": shards}
+    write_plan(out, plan)
+    return plan
+
+
+def _model_checksum(classifier: Classifier) -> str:
+    digest = hashlib.sha256(repr((classifier.name, classifier.classes, classifier.scale, classifier.cam_layer)).encode())
+    for name, value in sorted(classifier.module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@dataclass
+class _Run:
+    """Everything a batch needs."""
+
+    chosen: list[Method]
+    shared: Shared
+    source: _Data
+    rows: NDArray[np.int64]
+    asked: NDArray[np.int64] | None
+    target: Any
+    keep: Regions | None
+    kept: str
+
+    def bytes_per_example(self) -> float:
+        """Of the store, about."""
+        n_classes = len(self.shared.classifier.classes) if self.all_classes else 1
+        size = np.dtype(_KEPT[self.kept]).itemsize
+        cells = (
+            len(self.keep.names)
+            if self.keep is not None
+            else len(self.shared.classifier.leads) * self.shared.classifier.length
+        )
+        return n_classes * len(self.chosen) * size * cells
+
+    @property
+    def all_classes(self) -> bool:
+        """Whether each class is asked about."""
+        return isinstance(self.target, str) and self.target == "all"
+
+    def batch(self, first: int, stop: int) -> dict[str, NDArray[Any]]:
+        """All arrays of one batch by name; a lone example is explained twice, so that no batch is of one."""
+        rows = self.rows[first:stop]
+        padded = rows if len(rows) > 1 else np.repeat(rows, 2)
+        x, context, part = self.source.inputs(padded)
+        empty = np.zeros(len(padded), np.int64)
+        batch = Pass.of(self.shared, x, context, empty, padded, part)
+        predicted = batch.predicted(with_graph=any(method.card.graph for method in self.chosen))
+        found: dict[str, NDArray[Any]] = {"rows": rows, "predicted": predicted[: len(rows)]}
+        if self.all_classes:
+            found["target"] = np.full(len(rows), -1)
+            passes = [batch.asking(empty + label) for label in range(len(self.shared.classifier.classes))]
+        else:
+            target = predicted if self.asked is None else np.resize(self.asked[first:stop], len(padded))
+            found["target"] = target[: len(rows)]
+            passes = [batch.asking(target)]
+        for method in self.chosen:
+            maps = [self._map(method, each, padded)[: len(rows)] for each in passes]
+            found[file_name(method.name)] = (np.stack(maps, axis=1) if self.all_classes else maps[0]).astype(_KEPT[self.kept])
+            for name in passes[0].notes:
+                notes = [each.notes[name].numpy()[: len(rows)] for each in passes]
+                found[file_name(f"{method.name}.{name}")] = np.stack(notes, axis=1) if self.all_classes else notes[0]
+            for each in passes:
+                each.notes.clear()
+        return found
+
+    def _map(self, method: Method, batch: Pass, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        maps = method(batch).detach().float().numpy()
+        if not np.isfinite(maps).all():
+            raise EcglensError(f"{method.name} of {batch.classifier.name} gave a map that holds NaN or infinity")
+        if self.keep is None:
+            return maps
+        from ecglens.attribution.attributions import resized
+
+        whole = resized(maps, batch.classifier.length)
+        whole = np.broadcast_to(whole, (len(whole), max(whole.shape[1], len(batch.classifier.leads)), whole.shape[2]))
+        return region_means(np.ascontiguousarray(whole), self.keep.take(rows))[:, None]
+
+    def in_memory(self, plan: dict[str, Any], bounds: list[tuple[int, int]], quiet: bool) -> Attributions:
+        """Explain everything and keep it."""
+        parts: dict[str, list[NDArray[Any]]] = {}
+        with undisturbed(self.shared.classifier.module), bar("explain", len(self.rows)) as progress:
+            clock = _Clock(self, len(self.rows), quiet)
+            for first, stop in bounds:
+                for name, array in self.batch(first, stop).items():
+                    parts.setdefault(name, []).append(array)
+                progress.step(stop - first)
+                clock.batch_done(stop - first)
+        arrays = {name: Stacked([np.concatenate(each)]) for name, each in parts.items()}
+        whole = {name: arrays.pop(name).rows(np.arange(len(self.rows))) for name in ("rows", "target", "predicted")}
+        return Attributions(plan, **whole, folder=None, _arrays=arrays)
+
+    def to_disk(self, out: Path, plan: dict[str, Any], todo: list[int], quiet: bool) -> None:
+        """Explain the shards in `todo`, each whole or not at all."""
+        n_todo = sum(plan["shards"][number][1] - plan["shards"][number][0] for number in todo)
+        with undisturbed(self.shared.classifier.module), bar("explain", n_todo) as progress:
+            clock = _Clock(self, n_todo, quiet)
+            for number in todo:
+                begin, end = plan["shards"][number]
+                with shard_written_whole(out, number, end - begin) as writer:
+                    for first, stop in plan["batches"]:
+                        if begin <= first and stop <= end:
+                            for name, array in self.batch(first, stop).items():
+                                writer.add(name, array)
+                            progress.step(stop - first)
+                            clock.batch_done(stop - first)
+
+
+class _Clock:
+    """Says, after the first batch, how many passes the rest takes and how long."""
+
+    def __init__(self, run: _Run, n: int, quiet: bool) -> None:
+        self._run, self._n, self._quiet, self._start = run, n, quiet, time.monotonic()
+        counter = run.shared.counter
+        counter.forward = counter.backward = 0
+
+    def batch_done(self, n: int) -> None:
+        """Called after each batch; speaks once."""
+        if self._quiet or n >= self._n:
+            return
+        self._quiet = True
+        counter, seconds = self._run.shared.counter, time.monotonic() - self._start
+        say(
+            f"explain {self._n} examples by {', '.join(method.name for method in self._run.chosen)}: "
+            f"{counter.forward / n:.3g} forwards and {counter.backward / n:.3g} backwards each, about "
+            f"{seconds / n * self._n:.0f} s in all"
+        )
