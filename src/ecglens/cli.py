@@ -180,6 +180,7 @@ def methods() -> None:
     "--precision", type=float, help="Explain only as many examples as it takes to know class medians so well, such as 0.02."
 )
 @click.option("--simultaneous", is_flag=True, help="The precision holds for all regions of all classes together.")
+@click.option("--kept", default="float32", show_default=True, help="float32 or float16: how maps are stored.")
 @click.option("--memory", default=1024.0, show_default=True, help="MB that a batch may use.")
 @click.option("--out", type=_FOLDER, required=True, help="The run folder to write; gone on with if it is there.")
 @click.option("--overwrite", is_flag=True, help="Replace a run that is in the run folder.")
@@ -192,7 +193,7 @@ def explain(model: str, out: Path, names: str, **options: Any) -> None:
     done = explain_own(
         model, options["weights"], options["data"], wanted, options["target"], options["output"], out,
         seed=options["seed"], memory_mb=options["memory"], overwrite=options["overwrite"],
-        precision=options["precision"], simultaneous=options["simultaneous"],
+        precision=options["precision"], simultaneous=options["simultaneous"], kept=options["kept"],
     )  # fmt: skip
     click.echo(str(done.path / "report.html"))
 

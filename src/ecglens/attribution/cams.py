@@ -110,10 +110,14 @@ def cam(batch: Pass) -> Tensor:
     head = batch.shared.once("linear head", lambda: linear_head(batch.classifier))
     if batch.shared.output != "logit":
         raise EcglensError("cam explains logits; ask for output='logit', or for grad-cam")
-    weights = head.weight.detach()[batch.target]
-    with torch.no_grad():
-        found = torch.einsum("ec,ec...->e...", weights, batch.quick_activations)
-    return found[:, None]
+    memo = batch.forward.memo
+    if "cam" not in memo:
+        activations = batch.quick_activations
+        with torch.no_grad():  # all classes at once
+            memo["cam"] = torch.matmul(head.weight, activations.flatten(2)).reshape(
+                -1, len(head.weight), *activations.shape[2:]
+            )
+    return memo["cam"][torch.arange(len(batch.target)), batch.target][:, None]
 
 
 def linear_head(classifier: Classifier) -> nn.Linear:

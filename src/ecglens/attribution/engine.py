@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ecglens.attribution.attributions import Attributions, file_name, read_attributions
+from ecglens.attribution.folding import folded
 from ecglens.attribution.passes import Pass, Shared, undisturbed
 from ecglens.attribution.preflight import check_layer, check_model, why_not
 from ecglens.attribution.registry import Method, find_method
@@ -112,6 +113,8 @@ def explain(
     check_model(classifier, probe_x, probe_context)
     _expect_supported(chosen, shared, probe_x, probe_context)
     with undisturbed(classifier.module):
+        inputs = (probe_x,) if probe_context is None else (probe_x, probe_context)
+        shared.folded = folded(classifier.module, classifier.cam_layer, *inputs)
         batch = _batch_size(chosen, shared, source, rows, memory_mb)
     bounds = _bounds(len(rows), batch)
     plan = {

@@ -56,6 +56,12 @@ class Shared:
     seed: int = 0
     counter: Counter = field(default_factory=Counter)
     found: dict[str, Any] = field(default_factory=dict)  # of the model, looked up once
+    folded: nn.Module | None = None  # the model with its batch norms folded, where it could be
+
+    @property
+    def module(self) -> nn.Module:
+        """What batches go through."""
+        return self.classifier.module if self.folded is None else self.folded
 
     def once(self, name: str, look: Callable[[], Any]) -> Any:
         """What `look` finds out about the model, kept for all batches."""
@@ -70,6 +76,7 @@ class _Forward:
     def __init__(self, shared: Shared, x: Tensor, context: Tensor | None) -> None:
         self.shared, self.x, self.context = shared, x.detach().requires_grad_(True), context
         self.switch = Switch()
+        self.memo: dict[str, Tensor] = {}  # what methods work out once for all classes
 
     @cached_property
     def result(self) -> tuple[Tensor, Tensor | None]:
@@ -82,7 +89,7 @@ class _Forward:
         if classifier.cam_layer is None:
             return call(self.shared, x, self.context), None
         caught: list[Tensor] = []
-        layer = classifier.module.get_submodule(classifier.cam_layer)
+        layer = self.shared.module.get_submodule(classifier.cam_layer)
         hook = layer.register_forward_hook(lambda _module, _inputs, out: caught.append(out))
         try:
             logits = call(self.shared, x, self.context)
@@ -113,10 +120,10 @@ def call(shared: Shared, x: Tensor, context: Tensor | None) -> Tensor:
     """Logits of model inputs `x`; counts them. `context` is repeated where x holds each example several times."""
     shared.counter.forward += len(x)
     if context is None:
-        return shared.classifier.module(x)
+        return shared.module(x)
     if len(context) != len(x):
         context = context.repeat_interleave(len(x) // len(context), dim=0)
-    return shared.classifier.module(x, context)
+    return shared.module(x, context)
 
 
 @dataclass

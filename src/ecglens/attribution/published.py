@@ -28,7 +28,9 @@ def mean_activation(batch: Pass) -> Tensor:
         raise EcglensError(f"{classifier.name} has no convolution; this map reads the last one")
     caught: list[Tensor] = []
     signals = (torch.from_numpy(batch.examples.signals) * 1000).round().requires_grad_(True)
-    hook = classifier.module.get_submodule(classifier.cam_layer).register_forward_hook(lambda _m, _i, out: caught.append(out))
+    hook = batch.shared.module.get_submodule(classifier.cam_layer).register_forward_hook(
+        lambda _m, _i, out: caught.append(out)
+    )
     try:
         call(batch.shared, signals, batch.forward.context)
     finally:

@@ -41,6 +41,7 @@ _NOT_FOR_PATIENTS = "For research only: nothing here may be used to diagnose or 
 def explain_own(
     model: str, weights: Path | None, data: str | None, methods: list[str], target: str, output: str, out: Path, *,
     seed: int, memory_mb: float, overwrite: bool, precision: float | None = None, simultaneous: bool = False,
+    kept: str = "float32",
 ) -> Run:  # fmt: skip
     """Everything from the user's words to the report; a store that is there is gone on with."""
     started = time.monotonic()
@@ -50,7 +51,7 @@ def explain_own(
     given, facts = load_data(classifier, data)
     asked = {
         "study": "own", "model": model, "data": data, "methods": methods, "target": target, "output": output, "seed": seed,
-        "precision": precision, "simultaneous": simultaneous,
+        "precision": precision, "simultaneous": simultaneous, "kept": kept,
     }  # fmt: skip
     this = start_run(out, asked, overwrite=overwrite)
     this.note(data=facts)
@@ -59,7 +60,7 @@ def explain_own(
     if precision is None:
         maps = explain(
             classifier, given, methods, target=target, output=output, background=background, out=this.path / "attributions",
-            memory_mb=memory_mb, seed=seed,
+            memory_mb=memory_mb, seed=seed, kept=kept,
         )  # fmt: skip
         sections = [(maps, method, "") for method in methods]
     else:
