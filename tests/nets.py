@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ecglens.attribution import explain
@@ -84,6 +83,14 @@ class Gap(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.drop(self.active(self.norm(self.first(x))))
         return self.head(self.last_active(self.last(hidden)).mean(dim=2))
+
+
+class Plain(Gap):
+    """A Gap without batch norm: nothing in it can be folded, so passes go through this very module."""
+
+    def __init__(self, **told: Any) -> None:
+        super().__init__(**told)
+        self.norm = nn.Identity()
 
 
 def gap(seed: int = 0, **told: Any) -> Classifier:

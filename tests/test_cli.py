@@ -14,6 +14,7 @@ import pytest
 
 import ecglens.training.fit as fitting
 from ecglens import runs
+from ecglens.attribution.registry import methods
 from ecglens.cli import cli
 from ecglens.errors import EcglensError
 from ecglens.runs import COMPLETE, STOPPED
@@ -97,6 +98,20 @@ def test_studies_are_listed_with_title_authors_and_data(ecglens: Callable) -> No
     assert (done.code, done.err) == (0, "")
     for name, card in STUDIES.items():
         assert all(fact in done.out for fact in (name, card.title, card.authors, *card.databases))
+
+
+def test_methods_are_listed_with_what_they_compute_cost_and_cannot_show(ecglens: Callable) -> None:
+    done = ecglens("methods")
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    for name, method in methods().items():
+        part = "\n".join(lines[lines.index(name) + 1 : lines.index(name) + 5])
+        card = method.card
+        for words in (card.equation, f"cost: {card.passes}", f"cannot show: {card.blind_to}", card.source):
+            assert words in part
+        assert ("tells leads apart" if card.leads else "one map for all leads") in part
+        assert ("signed" if card.signed else "size alone") in part
+    assert "captum:NAME" in lines
 
 
 @pytest.mark.parametrize(

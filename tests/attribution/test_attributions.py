@@ -133,7 +133,9 @@ def test_notes_are_told_by_method_and_name(tmp_path):
 
 
 def test_a_method_that_was_not_asked_for_is_refused_with_those_that_were():
-    with pytest.raises(EcglensError, match=r"there are no maps of 'grad-cam\+\+'; did you mean 'grad-cam'\? \(there: saliency"):
+    with pytest.raises(
+        EcglensError, match=r"there are no maps of 'grad-cam\+\+'; did you mean 'grad-cam'\? \(there: saliency"
+    ):
         _several()["grad-cam++"]
 
 
@@ -158,7 +160,11 @@ def test_a_method_of_captum_can_be_stored_and_read_by_its_name(tmp_path):
 
 def test_the_notes_of_one_method_are_not_taken_for_those_of_another_whose_name_begins_alike():
     found = explain(
-        gap(), signals(5), ["lead-shapley", "lead-shapley-sampled"], options={"lead-shapley-sampled": {"orders": 2}}, quiet=True
+        gap(),
+        signals(5),
+        ["lead-shapley", "lead-shapley-sampled"],
+        options={"lead-shapley-sampled": {"orders": 2}},
+        quiet=True,
     )
     with pytest.raises(EcglensError, match=r"lead-shapley noted no 'standard-error' \(it noted: nothing\)"):
         found.note("lead-shapley", "standard-error")

@@ -171,7 +171,9 @@ REFUSED = {
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_cam_refuses_a_model_without_a_mean_and_one_linear_layer(what):
-    with pytest.raises(EcglensError, match="cam needs a model whose logits are one linear layer on the mean over time.*grad-cam"):
+    with pytest.raises(
+        EcglensError, match=r"cam needs a model whose logits are one linear layer on the mean over time.*grad-cam"
+    ):
         maps(REFUSED[what](), signals(), "cam")
 
 

@@ -22,7 +22,7 @@ from ecglens.attribution.store import read_plan
 from ecglens.errors import EcglensError
 from ecglens.examples.regions import Regions, region_means
 from made import FEW, created, random_examples, tiny
-from nets import LENGTH, Gap, Linear, classifier, gap, maps, seeded, signals
+from nets import LENGTH, Linear, Plain, classifier, gap, maps, seeded, signals
 
 TARGET = np.array([0, 1, 2, 2, 1])
 
@@ -121,8 +121,8 @@ def test_rows_that_are_not_there_are_refused(rows):
         ({"output": "logits"}, "unknown output 'logits'; did you mean 'logit'"),
         ({"kept": "float64"}, "unknown precision 'float64'"),
         ({"options": {"saliency": {"steps": 3}}}, r"saliency has no option 'steps'.*it takes: none"),
-        ({"methods": ["smoothgrad"], "options": {"smoothgrad": {"sample": 3}}}, "did you mean 'samples'.*it takes: samples, noise"),
-        ({"background": signals(4, leads=3)}, r"the background has shape \(4, 3, 24\); expected \(example, 2 leads, 24 samples"),
+        ({"methods": ["smoothgrad"], "options": {"smoothgrad": {"sample": 3}}}, "mean 'samples'.*takes: samples, noise"),
+        ({"background": signals(4, leads=3)}, r"background has shape \(4, 3, 24\); expected \(example, 2 leads, 24 s"),
         ({"background": signals(4)[0]}, r"the background has shape \(2, 24\)"),
     ],
     ids=lambda value: str(value)[:40],
@@ -130,7 +130,7 @@ def test_rows_that_are_not_there_are_refused(rows):
 def test_words_that_are_not_known_are_refused_before_the_model_runs(told, said):
     calls = []
 
-    class Spied(Gap):
+    class Spied(Plain):
         def forward(self, x):
             calls.append(len(x))
             return super().forward(x)
@@ -224,7 +224,7 @@ def test_an_array_on_disk_is_read_as_one_in_memory(tmp_path):
 # ------------------------------------------------------------------------------------------------ batches
 
 
-class Spy(Gap):
+class Spy(Plain):
     """Never wants to see an example alone."""
 
     def __init__(self) -> None:
@@ -247,7 +247,7 @@ def test_no_batch_is_of_one_example(n):
     model, x = classifier(seeded(Spy), "last_active"), signals(n)
     found = explain(model, x, METHODS, options=QUICK, quiet=True)
     assert len(found.rows) == len(found.target) == len(found["saliency"]) == n
-    expected = explain(gap(), signals(13), METHODS, options=QUICK, quiet=True)
+    expected = explain(classifier(seeded(Plain), "last_active"), signals(13), METHODS, options=QUICK, quiet=True)
     for name in METHODS:
         np.testing.assert_allclose(found[name][:], expected[name][:n], rtol=1e-4, atol=1e-6)
 
@@ -323,14 +323,13 @@ def test_a_budget_that_does_not_hold_two_examples_is_refused_before_anything_is_
 
 
 @pytest.mark.xfail(strict=True, reason="the number of MB is rounded, not rounded up")
-@pytest.mark.parametrize("filters", [4, 400, 1700])
-def test_the_budget_that_is_asked_for_is_enough(filters):
-    model = classifier(seeded(lambda: Gap(filters=filters)), "last_active")
-    with pytest.raises(EcglensError) as caught:
-        explain(model, signals(3), ["uniform"], memory_mb=0.001, quiet=True)
-    wanted = float(str(caught.value).rsplit("at least ", 1)[1].removesuffix(" MB"))
-    assert wanted > 0
-    explain(model, signals(3), ["uniform"], memory_mb=wanted, quiet=True)
+def test_the_budget_that_is_asked_for_is_enough():
+    for filters in (4, 400, 1600, 1700, 1800):
+        model = classifier(seeded(lambda filters=filters: Plain(filters=filters)), "last_active")
+        with pytest.raises(EcglensError) as caught:
+            explain(model, signals(3), ["uniform"], memory_mb=0.001, quiet=True)
+        wanted = float(str(caught.value).rsplit("at least ", 1)[1].removesuffix(" MB"))
+        explain(model, signals(3), ["uniform"], memory_mb=wanted, quiet=True)
 
 
 @pytest.mark.xfail(strict=True, reason="weights that autograd keeps are counted as if each example had its own")
@@ -372,7 +371,9 @@ def test_kept_region_means_are_those_of_the_full_maps(target, tmp_path):
         for name in names:
             full = np.broadcast_to(whole[name][:], (5, *((3,) if target == "all" else ()), 2, LENGTH))
             wanted = (
-                np.stack([region_means(np.ascontiguousarray(full[:, label]), regions.take(rows)) for label in range(3)], axis=1)
+                np.stack(
+                    [region_means(np.ascontiguousarray(full[:, label]), regions.take(rows)) for label in range(3)], axis=1
+                )
                 if target == "all"
                 else region_means(np.ascontiguousarray(full), regions.take(rows))
             )
@@ -381,7 +382,9 @@ def test_kept_region_means_are_those_of_the_full_maps(target, tmp_path):
 
 
 def test_half_precision_is_close_and_in_range():
-    whole, half = (explain(gap(), signals(), ["saliency"], kept=kept, quiet=True)["saliency"][:] for kept in ("float32", "float16"))
+    whole, half = (
+        explain(gap(), signals(), ["saliency"], kept=kept, quiet=True)["saliency"][:] for kept in ("float32", "float16")
+    )
     np.testing.assert_array_equal(half, whole.astype(np.float16).astype(np.float32))
 
 
@@ -400,7 +403,7 @@ def test_half_precision_does_not_turn_large_maps_into_infinity(tmp_path):
 # ------------------------------------------------------------------------------------------------ broken off and gone on
 
 
-class Stops(Gap):
+class Stops(Plain):
     """Is interrupted in its n-th forward pass with gradients."""
 
     def __init__(self) -> None:
@@ -432,7 +435,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes_even_with_another_budget(a
     assert set(there) < set(whole)
     if after > 9:
         assert any(name.startswith("shard-") for name in there)
-    with pytest.raises(EcglensError, match="is not complete: .* shards are missing; give the same command again"):
+    with pytest.raises(EcglensError, match=r"is not complete: .* shards are missing; give the same command again"):
         read_attributions(tmp_path / "broken")
     model.module.left = 10**9
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "broken").rglob("*.npy")}
@@ -465,9 +468,9 @@ _CHILD = """
     sys.path[:0] = [{tests!r}]
     torch.set_num_threads(1)
     from ecglens.attribution import engine, explain
-    from nets import gap, signals
+    from nets import Plain, classifier, seeded, signals
     engine._SHARD_MB, engine._LARGEST_BATCH = 0.001, 4
-    model = gap()
+    model = classifier(seeded(Plain), "last_active")
     if {slow}:
         model.module.register_forward_hook(lambda _m, _i, _o: time.sleep(0.02))
     explain(model, signals(60), ["saliency", "lead-shapley"], out=Path({out!r}), quiet=True)
@@ -490,7 +493,9 @@ def test_a_killed_process_leaves_whole_shards_and_the_next_one_goes_on_to_the_sa
     os.kill(victim.pid, signal.SIGKILL)
     victim.wait(60)
     shards = {path.name for path in (tmp_path / "killed").glob("shard-*")}
-    assert {"shard-00000", "shard-00001", "shard-00002"} <= shards < {path.name for path in (tmp_path / "whole").glob("shard-*")}
+    assert (
+        {"shard-00000", "shard-00001", "shard-00002"} <= shards < {path.name for path in (tmp_path / "whole").glob("shard-*")}
+    )
     for name in shards:
         assert _bytes(tmp_path / "killed" / name) == _bytes(tmp_path / "whole" / name)
     again = _child(tmp_path / "killed", slow=False)

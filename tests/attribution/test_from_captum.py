@@ -101,7 +101,9 @@ def test_options_go_to_captum():
         _maps(model, x, "IntegratedGradients", options={"steps": 4})
 
 
-@pytest.mark.parametrize(("name", "near"), [("DeepLiftSharp", "DeepLiftShap"), ("saliency", "Saliency"), ("Occlusoin", "Occlusion")])
+@pytest.mark.parametrize(
+    ("name", "near"), [("DeepLiftSharp", "DeepLiftShap"), ("saliency", "Saliency"), ("Occlusoin", "Occlusion")]
+)
 def test_an_unknown_method_of_captum_is_refused_with_the_nearest(name, near):
     with pytest.raises(EcglensError, match=f"captum has no method '{name}'; did you mean '{near}'"):
         find_method(f"captum:{name}")

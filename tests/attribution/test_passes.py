@@ -17,7 +17,7 @@ from ecglens.attribution.registry import find_method, methods
 from ecglens.errors import EcglensError
 from ecglens.models import MODELS
 from made import FEW, created, lively, random_examples
-from nets import Gap, by_hand, classifier, flat, gap, one_pass, seeded, signals
+from nets import Gap, Plain, by_hand, classifier, flat, gap, one_pass, seeded, signals
 
 TARGET = np.array([0, 1, 2, 2, 1])
 # few steps: here it only matters that they run
@@ -47,8 +47,8 @@ class _Counting(torch.autograd.Function):
         return gradient, None
 
 
-class Counted(Gap):
-    """A Gap that counts its passes."""
+class Counted(Plain):
+    """A net that counts its passes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -230,7 +230,7 @@ def test_a_model_of_the_registry_is_left_as_it_was_found(name):
     assert _same(_state(model.module), before)
 
 
-class _Failing(Gap):
+class _Failing(Plain):
     """Fails in its n-th forward pass."""
 
     def __init__(self) -> None:
@@ -308,7 +308,9 @@ class InPlace(nn.Module):
         return self.head(torch.flatten(x, 1))
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="the model is given the leaf itself, not a copy: torch's own error")
+@pytest.mark.xfail(
+    strict=True, raises=RuntimeError, reason="the model is given the leaf itself, not a copy: torch's own error"
+)
 @pytest.mark.parametrize("method", ["saliency", "magnitude", "occlusion"])
 def test_a_model_that_writes_into_its_input_is_explained_rightly_or_refused(method):
     class Careful(InPlace):

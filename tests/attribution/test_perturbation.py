@@ -171,7 +171,12 @@ def test_sampled_lead_shapley_lies_within_four_standard_errors_of_the_exact_one(
     model, x = _four(6)
     exact = maps(model, x, "lead-shapley", [0, 1, 2])[:, :, 0]
     found = explain(
-        model, x, ["lead-shapley-sampled"], target=np.array([0, 1, 2]), options={"lead-shapley-sampled": {"orders": 40}}, quiet=True
+        model,
+        x,
+        ["lead-shapley-sampled"],
+        target=np.array([0, 1, 2]),
+        options={"lead-shapley-sampled": {"orders": 40}},
+        quiet=True,
     )
     values, error = found.native("lead-shapley-sampled")[:, :, 0], found.note("lead-shapley-sampled", "standard-error")
     assert error.shape == (3, 6)

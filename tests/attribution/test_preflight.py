@@ -56,7 +56,10 @@ BROKEN = {
     "a dictionary": (lambda: Changed(lambda out: {"logits": out}), "returns a dict"),
     "nothing": (lambda: Changed(lambda out: None), "returns a NoneType"),
     "softmax": (lambda: Changed(lambda out: out.softmax(1)), "returns probabilities, not logits"),
-    "one class too few": (lambda: Changed(lambda out: out[:, :2]), r"returns shape \(2, 2\) for 2 examples; expected \(2, 3\)"),
+    "one class too few": (
+        lambda: Changed(lambda out: out[:, :2]),
+        r"returns shape \(2, 2\) for 2 examples; expected \(2, 3\)",
+    ),
     "one class too many": (lambda: Changed(lambda out: torch.cat([out, out[:, :1]], 1)), r"returns shape \(2, 4\)"),
     "a number for each": (lambda: Changed(lambda out: out[:, 0]), r"returns shape \(2,\)"),
     "a step in time for each": (lambda: Changed(lambda out: out[:, :, None]), r"returns shape \(2, 3, 1\)"),
@@ -86,7 +89,7 @@ def test_a_broken_model_is_refused_by_what_is_wrong_with_it(what):
 
 def test_probabilities_of_a_sigmoid_are_told_from_logits():
     model = classifier(seeded(lambda: Changed(torch.sigmoid)), activation="sigmoid")
-    with pytest.raises(EcglensError, match="returns probabilities, not logits .*before the softmax or sigmoid"):
+    with pytest.raises(EcglensError, match=r"returns probabilities, not logits .*before the softmax or sigmoid"):
         check_model(model, torch.from_numpy(signals(4)), None)
 
 
@@ -163,7 +166,8 @@ def test_what_a_model_supports_is_what_can_be_run():
     """Each method that preflight promises gives a map, each that it refuses says why when asked for."""
     examples = random_examples(3, length=96)
     quick = {
-        "smoothgrad": {"samples": 1}, "integrated-gradients": {"steps": 1, "most_steps": 1}, "expected-gradients": {"samples": 1},
+        "smoothgrad": {"samples": 1}, "integrated-gradients": {"steps": 1, "most_steps": 1},
+        "expected-gradients": {"samples": 1},
         "lead-shapley-sampled": {"orders": 2}, "deletion-mask": {"steps": 1},
     }  # fmt: skip
     for name in ("resnet", "jones-cnn", "jones-lstm"):
@@ -209,7 +213,10 @@ def test_signals_that_no_heart_makes_are_remarked_on(peak, remarked):
     found = preflight(gap(), torch.from_numpy(x), millivolts=-millivolts)
     assert bool(found.remarks) == remarked
     if remarked:
-        assert f"the signals reach {peak}; no ECG has so many millivolts: are these microvolts or raw integers?" in found.remarks[0]
+        assert (
+            f"the signals reach {peak}; no ECG has so many millivolts: are these microvolts or raw integers?"
+            in found.remarks[0]
+        )
 
 
 def test_missing_samples_do_not_hide_the_remark():

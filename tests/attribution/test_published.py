@@ -71,7 +71,7 @@ def test_mean_activation_of_a_layer_that_hardly_reacts_is_held_down():
 @pytest.mark.parametrize("scale", ["none", "joint", "lead"])
 def test_mean_activation_shows_the_network_the_raw_integers(scale):
     examples = random_examples(3, length=60)
-    model = created("resnet", examples, scale=scale)
+    model = tiny(examples, scale=scale)
     seen = []
     model.module.register_forward_pre_hook(lambda _m, args: seen.append(args[0].detach().clone()))
     maps(model, examples, "mean-activation")

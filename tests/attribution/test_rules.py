@@ -246,7 +246,9 @@ OTHERS_TOO: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
 @pytest.mark.parametrize("what", OTHERS)
 def test_guided_backprop_refuses_another_function_by_name_and_place(what):
     function, call = OTHERS[what]
-    with pytest.raises(EcglensError, match=rf"guided backpropagation is defined for ReLU; net uses {function}.* in body\.bend$"):
+    with pytest.raises(
+        EcglensError, match=rf"guided backpropagation is defined for ReLU; net uses {function}.* in body\.bend$"
+    ):
         maps(classifier(seeded(lambda: Bent(call))), signals(), "guided-backprop")
 
 
@@ -254,7 +256,9 @@ def test_guided_backprop_refuses_another_function_by_name_and_place(what):
 @pytest.mark.parametrize("what", OTHERS_TOO)
 def test_guided_backprop_refuses_functions_that_bend_without_being_called_activations(what):
     function, call = OTHERS_TOO[what]
-    with pytest.raises(EcglensError, match=rf"guided backpropagation is defined for ReLU; net uses .*{function}.* in body\.bend$"):
+    with pytest.raises(
+        EcglensError, match=rf"guided backpropagation is defined for ReLU; net uses .*{function}.* in body\.bend$"
+    ):
         maps(classifier(seeded(lambda: Bent(call))), signals(), "guided-backprop")
 
 

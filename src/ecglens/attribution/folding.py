@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import logging
+from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +19,8 @@ def folded(module: nn.Module, cam_layer: str | None, *inputs: Tensor) -> nn.Modu
     norms = [part for part in module.modules() if isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d))]
     if not norms or any(part.running_mean is None for part in norms):
         return module
-    from torch.fx.experimental.optimization import fuse
-
-    logging.getLogger("torch.fx").setLevel(logging.ERROR)
     try:
-        copy = fuse(module)
+        copy = _fused(module)
         copy.requires_grad_(False)
         with torch.no_grad():
             before, after = _answers(module, cam_layer, inputs), _answers(copy, cam_layer, inputs)
@@ -34,6 +32,30 @@ def folded(module: nn.Module, cam_layer: str | None, *inputs: Tensor) -> nn.Modu
         ):
             return module
     return copy
+
+
+def _fused(module: nn.Module) -> nn.Module:
+    """A traced copy in which each batch norm that alone follows a convolution is part of it."""
+    from torch.fx import symbolic_trace
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    traced = symbolic_trace(deepcopy(module).eval())
+    parts = dict(traced.named_modules())
+    for node in list(traced.graph.nodes):
+        before: Any = node.args[0] if node.op == "call_module" and node.args else None
+        norm = parts.get(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d)) or getattr(before, "op", "") != "call_module":
+            continue
+        name = str(before.target)
+        conv = parts[name]
+        runs = sum(each.op == "call_module" and each.target == name for each in traced.graph.nodes)
+        if isinstance(conv, (nn.Conv1d, nn.Conv2d)) and len(before.users) == 1 and runs == 1:
+            traced.set_submodule(name, fuse_conv_bn_eval(conv, norm))
+            node.replace_all_uses_with(before)
+            traced.graph.erase_node(node)
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+    return traced
 
 
 def _answers(module: nn.Module, cam_layer: str | None, inputs: tuple[Tensor, ...]) -> list[Tensor]:
