@@ -34,6 +34,8 @@ test: lint
 
 bench: install
 	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/attribution.py
+	$(BIN)/python benchmarks/robust.py
 
 beside-real: install
 	$(BIN)/python benchmarks/beside_real.py
