@@ -139,20 +139,23 @@ class Linear(nn.Module):
 
 
 class Residual(nn.Module):
-    """ReLUs in place while another branch holds the same tensor, whole or a slice of it; `active` is how it calls a ReLU."""
+    """A ReLU beside another branch that holds the same tensor, whole and a slice; `active` is how it calls a ReLU.
 
-    def __init__(self, active: Callable[[Tensor], Tensor]) -> None:
+    in_place: the branch was taken before the ReLU, and has to see what that writes; else it is taken behind it.
+    """
+
+    def __init__(self, active: Callable[[Tensor], Tensor], in_place: bool = False) -> None:
         super().__init__()
         self.first = nn.Conv1d(2, 4, 5, padding=2)
         self.second = nn.Conv1d(4, 4, 3, padding=1)
         self.head = nn.Linear(4 * LENGTH + 2 * LENGTH, 3)
-        self.active = active
+        self.active, self.in_place = active, in_place
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.first(x)
         held, part = hidden, hidden[:, 1:3]
         after = self.active(hidden)
-        if after is not hidden:  # not in place: look at what came out
+        if not self.in_place:
             held, part = after, after[:, 1:3]
-        total = held + self.second(after)
-        return self.head(torch.cat([torch.flatten(self.active(total), 1), torch.flatten(part, 1)], dim=1))
+        total = self.active(held + self.second(after))
+        return self.head(torch.cat([torch.flatten(total, 1), torch.flatten(part, 1)], dim=1))

@@ -53,7 +53,7 @@ class Run:
         write_json(self.path / "run.json", self.about)
 
 
-def start_run(path: Path, asked: dict[str, Any], *, overwrite: bool = False) -> Run:
+def start_run(path: Path, asked: dict[str, Any], *, overwrite: bool = False, redraws: bool = True) -> Run:
     """Begin, or take up again, the run `asked` in folder `path`.
 
     An unfinished run of the same question goes on where it stopped. Raises EcglensError when the folder holds something
@@ -73,8 +73,9 @@ def start_run(path: Path, asked: dict[str, Any], *, overwrite: bool = False) -> 
             raise EcglensError(f"{path} holds another run; choose another --out, or --overwrite to replace it")
         if run.about["status"] == COMPLETE:
             raise EcglensError(
-                f"{path} holds this run already, complete; 'ecglens report {path}' draws its report again, --overwrite "
-                "runs it anew"
+                f"{path} holds this run already, complete; "
+                + (f"'ecglens report {path}' draws its report again, " if redraws else "")
+                + "--overwrite runs it anew"
             )
         run.note(status=UNFINISHED)
         return run

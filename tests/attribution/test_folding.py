@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
-from ecglens.attribution import explain
+from ecglens.attribution import engine, explain
 from ecglens.attribution.folding import folded
 from ecglens.models import create
+from made import lively, random_examples
+from nets import Gap, classifier, gap, seeded, signals
 
 
 def seasoned_resnet() -> object:
@@ -68,3 +71,91 @@ def test_maps_are_those_of_the_model_as_it_stands():
     probe = torch.from_numpy(x).requires_grad_()
     (expected,) = torch.autograd.grad(made.module(probe)[:, 0].sum(), probe)
     np.testing.assert_allclose(found["saliency"][:], expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
+
+
+def _unfolded(model, x, names, monkeypatch, **told):
+    with monkeypatch.context() as here:
+        here.setattr(engine, "folded", lambda module, *_: module)
+        return explain(model, x, names, quiet=True, **told)
+
+
+_TARGET = np.array([0, 1, 2, 2, 1])
+
+
+def test_no_map_depends_on_whether_the_model_could_be_folded(monkeypatch):
+    model, x = gap(), signals()
+    names = ["saliency", "guided-backprop", "grad-cam", "guided-grad-cam", "cam", "deeplift", "lrp-epsilon", "occlusion"]
+    assert folded(model.module, model.cam_layer, torch.from_numpy(x)) is not model.module
+    found = explain(model, x, names, target=_TARGET, quiet=True)
+    wanted = _unfolded(model, x, names, monkeypatch, target=_TARGET)
+    for name in names:
+        size = np.abs(wanted[name][:]).max()
+        np.testing.assert_allclose(found[name][:], wanted[name][:], rtol=1e-2, atol=1e-3 * size)
+    for note in ("bias-share", "conservation-error"):
+        np.testing.assert_allclose(found.note("lrp-epsilon", note), wanted.note("lrp-epsilon", note), rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["resnet", "resnet-rr", "jones-cnn"])
+def test_models_of_the_registry_give_the_same_maps_folded_or_not(name, monkeypatch):
+    examples = random_examples(4, length=96, rr_before=0.5)
+    model = lively(name, examples)
+    found = explain(model, examples, ["saliency", "mean-activation"], target=_TARGET[:4], quiet=True)
+    wanted = _unfolded(model, examples, ["saliency", "mean-activation"], monkeypatch, target=_TARGET[:4])
+    for method in found.methods:
+        size = np.abs(wanted[method][:]).max()
+        np.testing.assert_allclose(found[method][:], wanted[method][:], rtol=1e-2, atol=1e-3 * size)
+
+
+def test_a_model_that_writes_down_what_it_sees_is_not_given_symbols():
+    class Writes(Gap):
+        def __init__(self):
+            super().__init__()
+            self.seen = []
+
+        def forward(self, x):
+            self.seen.append(x)
+            return super().forward(x)
+
+    module = seeded(Writes)
+    explain(classifier(module, "last_active"), signals(), ["saliency"], quiet=True)
+    assert module.seen
+    assert all(type(each) is torch.Tensor for each in module.seen)
+
+
+def test_a_norm_behind_a_convolution_that_another_branch_hears_stays(monkeypatch):
+    class Heard(Gap):
+        def forward(self, x):
+            raw = self.first(x)
+            return super().forward(x) + raw.mean(dim=2)[:, :3]
+
+    class Doubled(Gap):
+        def forward(self, x):
+            raw = self.first(x)
+            return self.head(self.last_active(self.last(self.active(self.norm(raw)) + raw)).mean(dim=2))
+
+    for build in (Heard, Doubled):
+        model, x = classifier(seeded(build), "last_active"), signals()
+        found = explain(model, x, ["saliency"], target=_TARGET, quiet=True)["saliency"][:]
+        wanted = _unfolded(model, x, ["saliency"], monkeypatch, target=_TARGET)["saliency"][:]
+        np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-5)
+
+
+def test_weights_that_change_between_two_questions_are_not_remembered():
+    model, x = gap(), signals()
+    before = explain(model, x, ["saliency"], target=_TARGET, quiet=True)["saliency"][:]
+    with torch.no_grad():
+        model.module.head.weight.mul_(3)
+    after = explain(model, x, ["saliency"], target=_TARGET, quiet=True)["saliency"][:]
+    np.testing.assert_allclose(after, 3 * before, rtol=1e-4, atol=1e-6)
+
+
+def test_a_hook_of_the_users_own_is_still_heard():
+    model, sizes = gap(), []
+    model.module.register_forward_pre_hook(lambda _module, args: sizes.append(len(args[0])))
+    model.module.last.register_forward_hook(lambda _module, _inputs, out: 2 * out)
+    wanted = []
+    for one, label in zip(torch.from_numpy(signals()), _TARGET, strict=True):
+        x = one[None].clone().requires_grad_(True)
+        wanted.append(torch.autograd.grad(model.module(x)[0, label], x)[0][0].numpy())
+    found = explain(model, signals(), ["saliency"], target=_TARGET, quiet=True)["saliency"][:]
+    np.testing.assert_allclose(found, np.stack(wanted), rtol=1e-3, atol=1e-5)

@@ -308,9 +308,6 @@ class InPlace(nn.Module):
         return self.head(torch.flatten(x, 1))
 
 
-@pytest.mark.xfail(
-    strict=True, raises=RuntimeError, reason="the model is given the leaf itself, not a copy: torch's own error"
-)
 @pytest.mark.parametrize("method", ["saliency", "magnitude", "occlusion"])
 def test_a_model_that_writes_into_its_input_is_explained_rightly_or_refused(method):
     class Careful(InPlace):

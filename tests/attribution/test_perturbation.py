@@ -270,23 +270,29 @@ def test_a_mask_does_not_meet_its_batch_mates():
 def test_a_mask_equals_a_slow_descent_on_one_example_by_hand():
     model, x, labels = _trained()
     one, label = torch.from_numpy(x[3:4]).double(), int(labels[3])
-    told = {"steps": 12, "rate": 0.1, "l1": 0.7, "l2": 0.3, "start": 0.8}
+    told = {"steps": 12, "rate": 0.02, "l1": 0.4, "l2": 0.0, "start": 0.5}
     found = maps(model, x[3:4], "deletion-mask", [label], options=told)[0]
     model.module.double()
-    mask = torch.full((1, 2, LENGTH), 0.8, dtype=torch.float64)
+    mask = torch.full((1, 2, LENGTH), 0.5, dtype=torch.float64)
     first, second = torch.zeros_like(mask), torch.zeros_like(mask)
     for step in range(1, 13):
         probe = mask.clone().requires_grad_(True)
-        away = sum((probe[0, lead, t + 1] - probe[0, lead, t]).abs() for lead in range(2) for t in range(LENGTH - 1))
-        cost = 0.7 * (1 - probe).sum() / 48 + 0.3 * away / 46 + model.module(probe * one).softmax(1)[0, label]
+        cost = 0.4 * (1 - probe).sum() / 48 + model.module(probe * one).softmax(1)[0, label]
         (gradient,) = torch.autograd.grad(cost, probe)
         first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
-        mask = mask - 0.1 * (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
+        mask = mask - 0.02 * (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
         mask = mask.clamp(0, 1)
-    # Adam goes by signs: where a gradient is nearly nothing its sign is a matter of the last digit
-    close = np.isclose(found, 1 - mask[0].numpy(), atol=1e-3)
-    assert close.mean() > 0.9
-    assert not np.allclose(found, 0.2, atol=0.05)
+    # l2 has a test of its own: of neighbours that are equal but for the last digit either one may be the larger
+    assert np.isclose(found, 1 - mask[0].numpy(), atol=1e-3).mean() > 0.95
+    assert np.abs(found - 0.5).max() > 0.1
+
+
+def test_neighbours_cost_what_the_second_weight_says():
+    model, x, labels = _trained()
+    rough, smooth = (
+        maps(model, x[:8], "deletion-mask", labels[:8], options={"steps": 60, "l2": l2, "l1": 0.3}) for l2 in (0.0, 3.0)
+    )
+    assert np.abs(np.diff(smooth, axis=2)).mean() < 0.5 * np.abs(np.diff(rough, axis=2)).mean()
 
 
 def test_a_dearer_deletion_deletes_less():

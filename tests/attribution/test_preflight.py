@@ -146,7 +146,6 @@ class Holds(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-@pytest.mark.xfail(strict=True, reason="only the outermost module is looked at")
 def test_a_compiled_part_inside_a_plain_model_is_refused_too():
     with pytest.raises(EcglensError, match="is compiled"):
         check_model(classifier(Holds()), torch.from_numpy(signals(2)), None)

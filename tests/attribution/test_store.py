@@ -124,7 +124,7 @@ def test_an_unknown_method_leaves_no_file(tmp_path):
 def test_a_map_that_is_not_a_number_is_refused_and_leaves_no_shard(tmp_path):
     model, examples = _few(300)
     examples.signals[280] = np.nan
-    with pytest.raises(EcglensError, match="saliency of tiny gave a map that holds NaN"):
+    with pytest.raises(EcglensError, match="example 280 of the data holds NaN"):
         explain(model, examples, ["saliency"], target="true", out=tmp_path, quiet=True)
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
 

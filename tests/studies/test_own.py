@@ -192,7 +192,6 @@ def test_a_method_of_captum_gets_a_section(run_explain: Callable, tmp_path: Path
     assert _headings((tmp_path / "run" / "report.html").read_text(encoding="utf-8"))[1:] == ["captum:FeatureAblation"]
 
 
-@pytest.mark.xfail(strict=True, reason="the report has a section for each time it is named")
 def test_a_method_asked_for_twice_has_one_section(run_explain: Callable, tmp_path: Path) -> None:
     assert run_explain(methods="saliency, saliency ,").code == 0
     assert _headings((tmp_path / "run" / "report.html").read_text(encoding="utf-8"))[1:] == ["saliency"]
@@ -230,7 +229,6 @@ def test_a_complete_run_is_not_done_again_and_overwrite_does_it_anew(
     assert read_attributions(tmp_path / "run" / "attributions").methods == ("grad-cam",)
 
 
-@pytest.mark.xfail(strict=True, reason="'ecglens report' does not know the study 'own'")
 def test_what_a_complete_run_advises_can_be_done(run_explain: Callable, tmp_path: Path, ecglens: Callable) -> None:
     run_explain()
     said = run_explain().complaint
@@ -242,7 +240,6 @@ def test_what_a_complete_run_advises_can_be_done(run_explain: Callable, tmp_path
         assert page.read_bytes() == before
 
 
-@pytest.mark.xfail(strict=True, reason="--weights is not part of what was asked")
 def test_other_weights_are_another_run(run_explain: Callable, tmp_path: Path, model_file: Path) -> None:
     assert run_explain().code == 0
     weights = own.load_model(f"{model_file}:small", None).module.state_dict()
@@ -312,16 +309,9 @@ BAD = {
 }  # fmt: skip
 
 
-MARKS = {
-    "no dimension": "len() of an array without dimension: exit code 1",
-    "no example": "preflight takes a maximum over nothing: exit code 1",
-    "a gap in the last example": "a ReLU net has finite gradients for NaN, and only the first examples' logits are looked at",
-}
-
-
 @pytest.mark.parametrize(
     "what",
-    [pytest.param(what, marks=pytest.mark.xfail(strict=True, reason=MARKS[what])) if what in MARKS else what for what in BAD],
+    BAD,
 )
 def test_bad_input_is_one_line_with_exit_code_two(
     run_explain: Callable, model_file: Path, tmp_path: Path, tiny_data: Path, what: str
@@ -348,7 +338,6 @@ def test_bad_input_is_one_line_with_exit_code_two(
     assert not (tmp_path / "run" / "report.html").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="SystemExit of the user's code ends the command with its code")
 def test_code_that_leaves_does_not_pass_for_a_run_that_went_well(run_explain: Callable, model_file: Path) -> None:
     assert run_explain(model=f"{model_file}:leaves").code == 2
 
@@ -360,7 +349,6 @@ def test_code_with_a_mistake_in_it_is_one_line(run_explain: Callable, model_file
     assert "No module named 'no_such_library'" in run_explain().complaint
 
 
-@pytest.mark.xfail(strict=True, reason="--weights is ignored where --model is a run folder")
 def test_weights_beside_a_run_folder_are_not_passed_over_in_silence(
     ecglens: Callable, stages: dict[str, Path], tiny_data: Path, tmp_path: Path
 ) -> None:

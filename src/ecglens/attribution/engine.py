@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from ecglens.attribution.passes import Pass, Shared, undisturbed
 from ecglens.attribution.preflight import check_layer, check_model, why_not
 from ecglens.attribution.registry import Method, find_method
 from ecglens.attribution.rules import watch
-from ecglens.attribution.store import Stacked, missing_shards, shard_written_whole, write_plan
+from ecglens.attribution.store import Stacked, missing_shards, shard_name, shard_written_whole, write_plan
 from ecglens.errors import EcglensError, choose
 from ecglens.examples.examples import Examples
 from ecglens.examples.regions import Regions, region_means
@@ -57,10 +59,18 @@ class _Data:
         if self.examples is not None:
             part = self.examples.take(rows)
             x, *context = self._classifier.inputs(part)
-            return x, context[0] if context else None, part
+            return self._finite(x, rows), context[0] if context else None, part
         if self._classifier.context is not None:
             raise EcglensError(f"{self._classifier.name} takes RR intervals beside the signal; give it examples, not an array")
-        return torch.from_numpy(np.array(self._array[rows], np.float32)), None, None
+        return self._finite(torch.from_numpy(np.array(self._array[rows], np.float32)), rows), None, None
+
+    def _finite(self, x: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        broken = ~torch.isfinite(x).flatten(1).all(1)
+        if broken.any():
+            raise EcglensError(
+                f"example {rows[int(broken.nonzero()[0, 0])]} of the data holds NaN or infinity; leave it out by rows="
+            )
+        return x
 
     def checksum(self) -> str:
         """Changes with the data: shape, and a hash of all samples."""
@@ -102,6 +112,8 @@ def explain(
     if not len(rows) or rows.min() < 0 or rows.max() >= len(source):
         raise EcglensError(f"rows must be some of 0 to {len(source) - 1}; found {len(rows)} rows")
     chosen = [find_method(name, (options or {}).get(name)) for name in dict.fromkeys(methods)]
+    for name in options or {}:
+        find_method(name)  # options of a method that is not asked for do no harm, those of none are a slip
     if not chosen:
         raise EcglensError("no method is asked for; 'ecglens methods' lists them")
     choose(output, ["logit", "probability"], "output")
@@ -211,10 +223,12 @@ def _batch_size(chosen: list[Method], shared: Shared, source: _Data, rows: NDArr
     """How many examples fit the budget: what autograd keeps for two, counted, with room for as much again."""
     x, context, part = source.inputs(rows[np.minimum([0, 1], len(rows) - 1)])
     kept = 0
+    weights = {value.data_ptr() for value in shared.module.state_dict().values()}
 
     def pack(tensor: Tensor) -> Tensor:
         nonlocal kept
-        kept += tensor.numel() * tensor.element_size()
+        if tensor.data_ptr() not in weights:  # those are there once, not for each example
+            kept += tensor.numel() * tensor.element_size()
         return tensor
 
     batch = Pass.of(shared, x, context, np.zeros(2, np.int64), np.arange(2), part)
@@ -226,7 +240,7 @@ def _batch_size(chosen: list[Method], shared: Shared, source: _Data, rows: NDArr
     if fits < 2:
         raise EcglensError(
             f"{memory_mb:g} MB do not hold two examples: {shared.classifier.name} takes about {each / 2**20:.1f} MB for each; "
-            f"ask for at least {2 * each / 2**20:.0f} MB"
+            f"ask for at least {math.ceil(2 * each / 2**20)} MB"
         )
     return min(fits, _LARGEST_BATCH)
 
@@ -313,7 +327,7 @@ class _Run:
             passes = [batch.asking(target)]
         for method in self.chosen:
             maps = [self._map(method, each, padded)[: len(rows)] for each in passes]
-            found[file_name(method.name)] = (np.stack(maps, axis=1) if self.all_classes else maps[0]).astype(_KEPT[self.kept])
+            found[file_name(method.name)] = self._kept(method, np.stack(maps, axis=1) if self.all_classes else maps[0])
             for name in passes[0].notes:
                 notes = [each.notes[name].numpy()[: len(rows)] for each in passes]
                 found[file_name(f"{method.name}.{name}")] = np.stack(notes, axis=1) if self.all_classes else notes[0]
@@ -333,6 +347,15 @@ class _Run:
         whole = np.broadcast_to(whole, (len(whole), max(whole.shape[1], len(batch.classifier.leads)), whole.shape[2]))
         return region_means(np.ascontiguousarray(whole), self.keep.take(rows))[:, None]
 
+    def _kept(self, method: Method, maps: NDArray[np.float32]) -> NDArray[Any]:
+        with np.errstate(over="ignore"):
+            out = maps.astype(_KEPT[self.kept])
+        if np.isinf(out).any():  # NaN is a region that an example does not have
+            raise EcglensError(
+                f"maps of {method.name} reach {np.nanmax(np.abs(maps)):.3g}, too large for {self.kept}; keep float32"
+            )
+        return out
+
     def in_memory(self, plan: dict[str, Any], bounds: list[tuple[int, int]], quiet: bool) -> Attributions:
         """Explain everything and keep it."""
         parts: dict[str, list[NDArray[Any]]] = {}
@@ -349,6 +372,9 @@ class _Run:
 
     def to_disk(self, out: Path, plan: dict[str, Any], todo: list[int], quiet: bool) -> None:
         """Explain the shards in `todo`, each whole or not at all."""
+        for number in todo:  # what a killed process left of these shards
+            for rubbish in out.glob(f".{shard_name(number)}.*.part"):
+                shutil.rmtree(rubbish, ignore_errors=True)
         n_todo = sum(plan["shards"][number][1] - plan["shards"][number][0] for number in todo)
         with undisturbed(self.shared.classifier.module), bar("explain", n_todo) as progress:
             clock = _Clock(self, n_todo, quiet)

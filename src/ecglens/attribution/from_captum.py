@@ -18,7 +18,8 @@ from ecglens.errors import EcglensError, did_you_mean
 def captum_method(name: str, options: dict[str, Any]) -> Method:
     """captum's class of that name as a Method; raises EcglensError where captum is missing or has no such class.
 
-    Layer methods get the model's cam_layer; methods that want baselines get the background, or zeros. options go to
+    captum draws for a batch as a whole, so its random methods depend on the batch. Layer methods get the model's cam_layer;
+    methods that want baselines get the background, or zeros. options go to
     `attribute`.
     """
     try:
@@ -47,6 +48,8 @@ def captum_method(name: str, options: dict[str, Any]) -> Method:
 
 
 def _attribute(kind: Any, takes: Any, batch: Pass, given: dict[str, Any]) -> Tensor:
+    if batch.shared.output != "logit":
+        raise EcglensError(f"captum's {kind.__name__} is asked about logits here; leave output at 'logit'")
     module, x, context = batch.classifier.module, batch.x.detach().clone().requires_grad_(True), batch.forward.context
     arguments: dict[str, Any] = {"target": batch.target} if "target" in takes else {}
     if context is not None:

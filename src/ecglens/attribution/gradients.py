@@ -127,8 +127,9 @@ def integrated_gradients(
     out, error_of = torch.zeros_like(x), torch.zeros(len(x))
     open_rows = np.arange(len(x))
     while len(open_rows):
-        part = take(batch, open_rows)
-        out[open_rows] = _along_the_line(part, x[open_rows], start[open_rows], steps)
+        some = open_rows if len(open_rows) > 1 or len(x) < 2 else np.array([open_rows[0], (open_rows[0] + 1) % len(x)])
+        part = take(batch, some)  # no batch is of one
+        out[open_rows] = _along_the_line(part, x[some], start[some], steps)[: len(open_rows)]
         error = (out[open_rows].sum(dim=(1, 2)) - wanted[open_rows]).abs()
         missed = error > tolerance * wanted[open_rows].abs()
         error_of[open_rows] = error / wanted[open_rows].abs().clamp(min=1e-12)

@@ -119,6 +119,7 @@ def _expect_once(classifier: Classifier, times: int) -> None:
 def call(shared: Shared, x: Tensor, context: Tensor | None) -> Tensor:
     """Logits of model inputs `x`; counts them. `context` is repeated where x holds each example several times."""
     shared.counter.forward += len(x)
+    x = x.clone()  # a model may write into what it is given
     if context is None:
         return shared.module(x)
     if len(context) != len(x):

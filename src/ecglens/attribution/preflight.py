@@ -35,7 +35,7 @@ def check_model(classifier: Classifier, x: Tensor, context: Tensor | None) -> No
     logits, answers that change with the batch, compiled modules.
     """
     name, module = classifier.name, classifier.module
-    if isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod"):
+    if any(isinstance(part, torch.jit.ScriptModule) or hasattr(part, "_orig_mod") for part in module.modules()):
         raise EcglensError(
             f"{name} is compiled: hooks and rules do not reach into it; wrap the module that was compiled (model._orig_mod)"
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ecglens.attribution.gradients import baseline_of
@@ -19,6 +19,7 @@ from ecglens.attribution.passes import Pass, call
 from ecglens.attribution.registry import Card, register
 from ecglens.attribution.rules import _OTHER, _RELU, _RELU_IN_PLACE, replace_relu
 from ecglens.errors import EcglensError
+from ecglens.models.classifier import Classifier
 
 _TINY = 1e-10
 # (input, layer, relevance behind) to (relevance before, what went to biases)
@@ -80,17 +81,36 @@ class _RescaleMaxPool(torch.autograd.Function):
 
 
 class _DeepLift(TorchFunctionMode):
+    """While active, functions hand back difference quotients in the place of slopes."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if function in _RELU or function in _RELU_IN_PLACE:
             return replace_relu(function, args, kwargs, lambda x: _Rescale.apply(x, lambda y: y.clamp(min=0)))
-        if function in _ELEMENTWISE and not _ELEMENTWISE[function].endswith("_"):
-            return _Rescale.apply(
-                args[0], lambda y: function(y, *args[1:], **{k: v for k, v in kwargs.items() if k != "inplace"})
-            )
+        if function in _ELEMENTWISE:
+            x, rest, named = _first(args, kwargs)
+            return _Rescale.apply(x, lambda y: function(y, *rest, **named))
         if function in _POOLS:
-            return _RescaleMaxPool.apply(args[0], lambda y: _max_pool(y, *args[1:], **kwargs))
+            x, rest, named = _first(args, kwargs)
+            return _RescaleMaxPool.apply(x, lambda y: _max_pool(y, *rest, **named))
+        _expect_linear(function, args, kwargs, self._name)
         return function(*args, **kwargs)
+
+
+def _expect_linear(function: Any, args: Any, kwargs: Any, model: str) -> None:
+    """Raises EcglensError for a function that is neither linear nor known to DeepLIFT, where it touches the signal."""
+    touched = [arg for arg in [*args, *kwargs.values()] if isinstance(arg, Tensor) and arg.requires_grad]
+    touched += [each for arg in args if isinstance(arg, (list, tuple)) for each in arg if isinstance(each, Tensor)]
+    name = getattr(function, "__name__", str(function))
+    fine = function in _WEIGHTED + _LINEAR + _SUMS + _SUMS_IN_PLACE or name in _ROUTES - _MAXIMA | _DIFFERENCES
+    if touched and not fine and not (name in _PRODUCTS and len(touched) == 1):
+        raise EcglensError(
+            f"DeepLIFT has no rule for {name}, which {model} calls; integrated-gradients or expected-gradients may serve"
+        )
 
 
 def _max_pool(
@@ -116,7 +136,8 @@ def deeplift(batch: Pass, baseline: str = "zero") -> Tensor:
     x, start = batch.x.detach(), baseline_of(batch, baseline)
     both = torch.cat([x, start]).requires_grad_(True)
     context = batch.forward.context
-    with _DeepLift():
+    _expect_no_rnn(batch.classifier)
+    with _DeepLift(batch.classifier.name):
         logits = call(batch.shared, both, None if context is None else torch.cat([context, context]))
     score = logits[: len(x)].gather(1, batch.target[:, None])[:, 0]
     if batch.shared.output != "logit":
@@ -204,13 +225,15 @@ def _alpha_beta_rule(alpha: float, epsilon: float) -> _Rule:
         if not hasattr(layer, "signed"):
             return _epsilon_rule(epsilon)(x, layer, relevance)
         total, to_bias = torch.zeros_like(x), torch.zeros_like(relevance)
-        for sign, share in ((1, alpha), (-1, 1 - alpha)):
-            if share == 0:
-                continue
+        with torch.enable_grad():
+            up, down = x.clamp(min=0).requires_grad_(True), x.clamp(max=0).requires_grad_(True)
+            sides = {sign: layer.signed(up, sign, bias=True) + layer.signed(down, -sign, bias=False) for sign in (1, -1)}
+        helped, hindered = sides[1].detach() > epsilon, sides[-1].detach() < -epsilon
+        # a neuron that hears one side alone gives it everything
+        shares = {1: torch.where(hindered, alpha, 1.0) * helped, -1: torch.where(helped, 1 - alpha, 1.0) * hindered}
+        for sign, share in shares.items():
             with torch.enable_grad():
-                up = x.clamp(min=0).requires_grad_(True)
-                down = x.clamp(max=0).requires_grad_(True)
-                z = layer.signed(up, sign, bias=True) + layer.signed(down, -sign, bias=False)
+                z = sides[sign]
                 scaled = share * relevance / _stable(z.detach(), epsilon)
                 back_up, back_down = torch.autograd.grad(z, (up, down), scaled)
             total += up.detach() * back_up + down.detach() * back_down
@@ -242,6 +265,9 @@ torch.sum,
            torch.Tensor.sum, F.batch_norm, torch.batch_norm)  # fmt: skip
 _SUMS = (torch.add, torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__)
 _SUMS_IN_PLACE = (torch.Tensor.add_, torch.Tensor.__iadd__)
+_DIFFERENCES = {"sub", "__sub__", "__rsub__", "rsub", "neg", "__neg__", "diff"}
+_PRODUCTS = {"mul", "__mul__", "__rmul__", "div", "__truediv__", "true_divide", "matmul", "__matmul__", "bmm", "mm"}
+_MAXIMA = {"amax", "max_pool2d", "_max_pool2d", "adaptive_max_pool1d", "max_pool2d_with_indices"}
 # these hand gradients, and so relevance, on untouched (or to the place of a maximum)
 _ROUTES = {
     "flatten", "reshape", "view", "permute", "transpose", "squeeze", "unsqueeze", "cat", "stack", "__getitem__", "dropout",
@@ -267,16 +293,16 @@ class _Relevance(TorchFunctionMode):
         if function in _RELU or function in _RELU_IN_PLACE:
             return replace_relu(function, args, kwargs, lambda x: _Through.apply(x, lambda y: y.clamp(min=0)))
         if function in _ELEMENTWISE:
-            return _Through.apply(
-                args[0], lambda y: function(y, *args[1:], **{k: v for k, v in kwargs.items() if k != "inplace"})
-            )
+            x, rest, named = _first(args, kwargs)
+            return _Through.apply(x, lambda y: function(y, *rest, **named))
         if function in _WEIGHTED:
-            x, weight, *rest = args
-            bias = rest.pop(0) if rest else kwargs.pop("bias", None)
-            return _Affine.apply(x, _WeightLayer(function, weight, bias, rest, kwargs), self._rule, self._ledger)
+            x, rest, named = _first(args, kwargs)
+            weight = rest.pop(0) if rest else named.pop("weight")
+            bias = rest.pop(0) if rest else named.pop("bias", None)
+            return _Affine.apply(x, _WeightLayer(function, weight, bias, rest, named), self._rule, self._ledger)
         if function in _LINEAR:
-            rule = _epsilon_rule(self._epsilon)
-            return _Affine.apply(args[0], lambda y: function(y, *args[1:], **kwargs), rule, self._ledger)
+            x, rest, named = _first(args, kwargs)
+            return _Affine.apply(x, lambda y: function(y, *rest, **named), _epsilon_rule(self._epsilon), self._ledger)
         if function in _SUMS + _SUMS_IN_PLACE:
             return self._sum(function, args, kwargs)
         name = getattr(function, "__name__", str(function))
@@ -285,31 +311,59 @@ class _Relevance(TorchFunctionMode):
         raise EcglensError(f"LRP has no rule for {name}, which {self._name} calls; deeplift or integrated-gradients may serve")
 
     def _sum(self, function: Any, args: Any, kwargs: Any) -> Tensor:
-        a, b = args[:2]
+        a, rest, named = _first(args, kwargs)
+        b = rest[0] if rest else named["other"]
         if kwargs.get("alpha", 1) != 1:
             raise EcglensError(f"LRP has no rule for a sum with alpha, which {self._name} calls")
         if isinstance(b, Tensor) and b.shape == a.shape:
             out = _Add.apply(a.clone() if function in _SUMS_IN_PLACE else a, b, self._epsilon)
+        elif isinstance(b, Tensor) and b.requires_grad:
+            raise EcglensError(
+                f"LRP has no rule for a sum of shapes {tuple(a.shape)} and {tuple(b.shape)}, which {self._name} makes; "
+                "deeplift or integrated-gradients may serve"
+            )
         else:
             out = _Affine.apply(a, lambda y: torch.add(y, b), _epsilon_rule(self._epsilon), self._ledger)
         return a.copy_(out) if function in _SUMS_IN_PLACE else out
 
 
+def _first(args: Any, kwargs: Any) -> tuple[Tensor, list[Any], dict[str, Any]]:
+    """(input, other arguments in order, arguments by name), wherever the input stands; in-place flags are dropped."""
+    named = {name: value for name, value in kwargs.items() if name != "inplace"}
+    return (args[0], list(args[1:]), named) if args else (named.pop("input"), [], named)
+
+
+def _expect_no_rnn(classifier: Classifier) -> None:
+    """Raises EcglensError for recurrent layers, whose steps are below what rules can reach."""
+    for name, part in classifier.module.named_modules():
+        if isinstance(part, nn.RNNBase):
+            raise EcglensError(
+                f"there is no rule for {type(part).__name__} ({name or 'the model itself'}) of {classifier.name}; "
+                "integrated-gradients or expected-gradients may serve"
+            )
+
+
 def _lrp(batch: Pass, rule: _Rule, epsilon: float) -> Tensor:
     if batch.shared.output != "logit":
         raise EcglensError("LRP explains logits; ask for output='logit'")
+    _expect_no_rnn(batch.classifier)
     ledger: dict[str, Tensor] = {}
+    context = None if batch.forward.context is None else batch.forward.context.clone().requires_grad_(True)
     x = batch.x.detach().clone().requires_grad_(True)
     with _Relevance(batch.classifier.name, rule, epsilon, ledger):
-        logits = call(batch.shared, x, batch.forward.context)
+        logits = call(batch.shared, x, context)
     score = logits.detach().gather(1, batch.target[:, None])
     start = torch.zeros_like(logits).scatter_(1, batch.target[:, None], score)
     batch.shared.counter.backward += len(x)
-    (found,) = torch.autograd.grad(logits, x, start)
+    found, *of_context = torch.autograd.grad(logits, [x] if context is None else [x, context], start)
     score = score[:, 0]
+    elsewhere = torch.zeros_like(score)
+    if of_context:  # RR intervals get relevance too, which no map over the signal can hold
+        elsewhere = of_context[0].flatten(1).sum(1)
+        batch.notes["context-share"] = elsewhere / torch.where(score == 0, 1.0, score)
     bias = ledger.get("bias", torch.zeros_like(score)) + torch.zeros_like(score)
     batch.notes["bias-share"] = bias / torch.where(score == 0, 1.0, score)
-    batch.notes["conservation-error"] = (found.sum(dim=(1, 2)) + bias - score).abs() / score.abs().clamp(min=1e-12)
+    batch.notes["conservation-error"] = (found.sum(dim=(1, 2)) + elsewhere + bias - score).abs() / score.abs().clamp(min=1e-12)
     return found
 
 

@@ -27,7 +27,9 @@ _OTHER = {
         "leaky_relu", "leaky_relu_", "elu", "elu_", "gelu", "silu", "mish", "selu", "celu", "prelu", "rrelu", "relu6",
         "hardtanh",
         "hardswish", "softplus", "softsign", "sigmoid", "tanh", "logsigmoid", "hardsigmoid", "threshold", "clamp", "clamp_min",
-        "clamp_", "clamp_min_", "maximum",
+        "clamp_", "clamp_min_", "maximum", "minimum", "where", "softshrink", "hardshrink", "tanhshrink", "softmax",
+        "log_softmax",
+        "softmin", "glu", "clip", "clip_", "tanh_", "sigmoid_", "abs", "exp",
     )
     if hasattr(where, name)
 }  # fmt: skip
@@ -99,15 +101,24 @@ class Watch(TorchFunctionMode):
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if function in _RELU or function in _RELU_IN_PLACE:
             self._seen.relus += 1
+        elif function in (torch.max, torch.min, torch.Tensor.max, torch.Tensor.min) and _of_two(args, kwargs):
+            self._seen.others.setdefault(function.__name__, self._where[-1] if self._where else "the model itself")
         elif function in _OTHER:
             self._seen.others.setdefault(_OTHER[function].rstrip("_"), self._where[-1] if self._where else "the model itself")
         return function(*args, **(kwargs or {}))
+
+
+def _of_two(args: Any, kwargs: Any) -> bool:
+    """Whether max or min compares two tensors, place by place."""
+    return (len(args) > 1 and isinstance(args[1], Tensor)) or isinstance((kwargs or {}).get("other"), Tensor)
 
 
 def watch(module: torch.nn.Module, *inputs: Tensor) -> Seen:
     """Run the model once and say which non-linear functions it calls, and where."""
     seen, where, hooks = Seen(), [], []
     for name, part in module.named_modules():
+        if isinstance(part, torch.nn.RNNBase):  # its gates are below what can be watched
+            seen.others.setdefault(type(part).__name__.lower(), name or "the model itself")
 
         def enter(_module: Any, _inputs: Any, name: str = name) -> None:
             where.append(name or "the model itself")

@@ -24,7 +24,7 @@ from ecglens.examples.beats import BeatOptions, cut_beats
 from ecglens.examples.examples import Examples, LeadPlace
 from ecglens.examples.label_maps import LABEL_MAPS
 from ecglens.examples.regions import Regions
-from ecglens.files import write_table
+from ecglens.files import sha256, write_table
 from ecglens.models import Classifier, load
 from ecglens.progress import say
 from ecglens.recordings.databases import Skipped, read_records
@@ -45,6 +45,7 @@ def explain_own(
 ) -> Run:  # fmt: skip
     """Everything from the user's words to the report; a store that is there is gone on with."""
     started = time.monotonic()
+    methods = list(dict.fromkeys(methods))
     for name in methods:
         find_method(name)
     classifier = load_model(model, weights)
@@ -52,8 +53,9 @@ def explain_own(
     asked = {
         "study": "own", "model": model, "data": data, "methods": methods, "target": target, "output": output, "seed": seed,
         "precision": precision, "simultaneous": simultaneous, "kept": kept,
+        "weights": None if weights is None else sha256(weights),
     }  # fmt: skip
-    this = start_run(out, asked, overwrite=overwrite)
+    this = start_run(out, asked, overwrite=overwrite, redraws=False)
     this.note(data=facts)
     found = _check(classifier, given)
     background = _few(given, seed)
@@ -77,6 +79,8 @@ def load_model(model: str, weights: Path | None) -> Classifier:
     """
     path, colon, function = model.rpartition(":")
     if not colon or not path.endswith(".py"):
+        if Path(model).is_dir() and weights is not None:
+            raise EcglensError(f"--weights {weights}: the run folder {model} has its own; leave --weights out")
         if Path(model).is_dir():
             return load(Path(model))
         raise EcglensError(
@@ -94,7 +98,7 @@ def load_model(model: str, weights: Path | None) -> Classifier:
         made = getattr(module, function)()
     except EcglensError:
         raise
-    except Exception as error:  # whatever the user's own code raises
+    except (Exception, SystemExit) as error:  # whatever the user's own code raises
         reason = " ".join(str(error).split())[:200]
         raise EcglensError(f"--model {model}: {type(error).__name__}: {reason}") from None
     if not isinstance(made, Classifier):
@@ -133,6 +137,10 @@ def load_data(classifier: Classifier, data: str | None) -> tuple[Examples | NDAr
             raise EcglensError(f"--data: there is no file {data}") from None
         except (ValueError, OSError, EOFError) as error:
             raise EcglensError(f"{data} is not a numpy array file ({' '.join(str(error).split())[:100]})") from None
+        if array.ndim != 3:
+            raise EcglensError(f"{data}: the array has shape {array.shape}; expected (example, lead, time)")
+        if not len(array):
+            raise EcglensError(f"{data} holds no example")
         if array.dtype.kind != "f" and array.dtype.kind != "i":
             raise EcglensError(f"{data} holds {array.dtype}; expected numbers (example, lead, time)")
         return array, {"kind": "given", "title": Path(data).name, "facts": [f"{len(array)} examples of {data}"]}
