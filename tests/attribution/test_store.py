@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from ecglens.attribution import explain, read_attributions
 from ecglens.attribution.store import Stacked, merge, missing_shards, read_plan, shard_written_whole, write_plan
 from ecglens.errors import EcglensError
 from made import FEW, created, random_examples, tiny
-from nets import gap, signals
+from nets import Linear, classifier, gap, seeded, signals
 
 
 def _few(n: int = 6):
@@ -121,12 +122,30 @@ def test_an_unknown_method_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+class Rooted(Linear):
+    """Logits of the roots of absolute values: no slope at zero."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.abs().sqrt())
+
+
 def test_a_map_that_is_not_a_number_is_refused_and_leaves_no_shard(tmp_path):
-    model, examples = _few(300)
-    examples.signals[280] = np.nan
-    with pytest.raises(EcglensError, match="example 280 of the data holds NaN"):
-        explain(model, examples, ["saliency"], target="true", out=tmp_path, quiet=True)
+    x = signals(300)
+    x[280, 0, 5] = 0
+    with pytest.raises(EcglensError, match="saliency of net gave a map that holds NaN"):
+        explain(classifier(seeded(Rooted)), x, ["saliency"], out=tmp_path, quiet=True)
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+
+
+def test_data_that_is_not_a_number_is_refused_by_the_row_and_leaves_no_shard(tmp_path):
+    model, examples = _few(300)
+    for broken in (np.nan, np.inf):
+        examples.signals[280, 0, 5] = broken
+        with pytest.raises(EcglensError, match="example 280 of the data holds NaN or infinity"):
+            explain(model, examples, ["saliency"], target="true", out=tmp_path / str(broken), quiet=True)
+        assert not list((tmp_path / str(broken)).glob("*shard*"))
+    rows = np.delete(np.arange(300), 280)
+    assert len(explain(model, examples, ["saliency"], rows=rows, quiet=True)["saliency"]) == 299
 
 
 def test_a_second_question_to_the_same_folder_leaves_the_first_whole(tmp_path):

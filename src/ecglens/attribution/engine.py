@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import math
 import shutil
 import time
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from ecglens.attribution.attributions import Attributions, file_name, read_attributions
 from ecglens.attribution.folding import folded
-from ecglens.attribution.passes import Pass, Shared, undisturbed
+from ecglens.attribution.passes import Pass, Shared, call, undisturbed
 from ecglens.attribution.preflight import check_layer, check_model, why_not
 from ecglens.attribution.registry import Method, find_method
 from ecglens.attribution.rules import watch
@@ -31,6 +32,7 @@ from ecglens.models.classifier import Classifier
 from ecglens.progress import bar, say
 
 _LARGEST_BATCH, _SHARD_MB = 256, 64
+_SHORT = 500  # passes that are not worth a word
 _KEPT = {"float16": np.float16, "float32": np.float32}
 
 
@@ -356,16 +358,31 @@ class _Run:
             )
         return out
 
+    def announce(self, n: int) -> None:
+        """Say, before the first pass, how many passes an example takes and about how long all take, from one timed batch."""
+        forwards, backwards, more = planned_passes(self.chosen, self.shared.classifier, all_classes=self.all_classes)
+        if n * (forwards + backwards) < _SHORT:
+            return
+        rows = self.rows[: min(len(self.rows), 32)]
+        x, context, _ = self.source.inputs(np.resize(rows, max(len(rows), 2)))
+        with undisturbed(self.shared.classifier.module):
+            seconds = [_timed(self.shared, x, context, backward=backward) / len(x) for backward in (False, True)]
+        about = n * (forwards * seconds[0] + backwards * max(seconds[1] - seconds[0], 0))
+        say(
+            f"explain {n} examples by {', '.join(method.name for method in self.chosen)}: {forwards:g} forwards and "
+            f"{backwards:g} backwards each{' or more' if more else ''}, about {about:.0f} s in all"
+        )
+
     def in_memory(self, plan: dict[str, Any], bounds: list[tuple[int, int]], quiet: bool) -> Attributions:
         """Explain everything and keep it."""
         parts: dict[str, list[NDArray[Any]]] = {}
+        if not quiet:
+            self.announce(len(self.rows))
         with undisturbed(self.shared.classifier.module), bar("explain", len(self.rows)) as progress:
-            clock = _Clock(self, len(self.rows), quiet)
             for first, stop in bounds:
                 for name, array in self.batch(first, stop).items():
                     parts.setdefault(name, []).append(array)
                 progress.step(stop - first)
-                clock.batch_done(stop - first)
         arrays = {name: Stacked([np.concatenate(each)]) for name, each in parts.items()}
         whole = {name: arrays.pop(name).rows(np.arange(len(self.rows))) for name in ("rows", "target", "predicted")}
         return Attributions(plan, **whole, folder=None, _arrays=arrays)
@@ -376,8 +393,9 @@ class _Run:
             for rubbish in out.glob(f".{shard_name(number)}.*.part"):
                 shutil.rmtree(rubbish, ignore_errors=True)
         n_todo = sum(plan["shards"][number][1] - plan["shards"][number][0] for number in todo)
+        if not quiet and n_todo:
+            self.announce(n_todo)
         with undisturbed(self.shared.classifier.module), bar("explain", n_todo) as progress:
-            clock = _Clock(self, n_todo, quiet)
             for number in todo:
                 begin, end = plan["shards"][number]
                 with shard_written_whole(out, number, end - begin) as writer:
@@ -386,25 +404,55 @@ class _Run:
                             for name, array in self.batch(first, stop).items():
                                 writer.add(name, array)
                             progress.step(stop - first)
-                            clock.batch_done(stop - first)
 
 
-class _Clock:
-    """Says, after the first batch, how many passes the rest takes and how long."""
+def _timed(shared: Shared, x: Tensor, context: Tensor | None, *, backward: bool) -> float:
+    """Seconds of one pass, the second of two."""
+    seconds = 0.0
+    for _ in range(2):
+        started = time.perf_counter()
+        x = x.detach().requires_grad_(backward)
+        logits = call(shared, x, context)
+        if backward:
+            torch.autograd.grad(logits.sum(), x)
+        seconds = time.perf_counter() - started
+    return seconds
 
-    def __init__(self, run: _Run, n: int, quiet: bool) -> None:
-        self._run, self._n, self._quiet, self._start = run, n, quiet, time.monotonic()
-        counter = run.shared.counter
-        counter.forward = counter.backward = 0
 
-    def batch_done(self, n: int) -> None:
-        """Called after each batch; speaks once."""
-        if self._quiet or n >= self._n:
-            return
-        self._quiet = True
-        counter, seconds = self._run.shared.counter, time.monotonic() - self._start
-        say(
-            f"explain {self._n} examples by {', '.join(method.name for method in self._run.chosen)}: "
-            f"{counter.forward / n:.3g} forwards and {counter.backward / n:.3g} backwards each, about "
-            f"{seconds / n * self._n:.0f} s in all"
-        )
+def planned_passes(chosen: list[Method], classifier: Classifier, *, all_classes: bool) -> tuple[float, float, bool]:
+    """Forwards and backwards that an example takes, and whether it may take more (steps that grow, captum's own)."""
+    n_classes = len(classifier.classes) if all_classes else 1
+    shared_backwards = {"guided" if "guided" in method.name else "plain" for method in chosen if method.card.graph}
+    if any(method.name == "guided-grad-cam" for method in chosen):
+        shared_backwards.add("plain")  # for its Grad-CAM
+    forwards, backwards, more = 1.0, float(len(shared_backwards) * n_classes), False
+    for method in chosen:
+        own, back = _own_passes(method, classifier)
+        forwards, backwards = forwards + n_classes * own, backwards + n_classes * back
+        more |= method.name == "integrated-gradients" or method.name.startswith("captum:")
+    return forwards, backwards, more
+
+
+def _own_passes(method: Method, classifier: Classifier) -> tuple[float, float]:
+    """Passes of one method beyond those it shares."""
+    n_leads = len(classifier.leads)
+
+    def option(name: str) -> Any:
+        return method.options.get(name, inspect.signature(method.function).parameters[name].default)
+
+    if method.name in ("smoothgrad", "expected-gradients"):
+        return option("samples"), option("samples")
+    if method.name == "integrated-gradients":
+        return option("steps") + 2, option("steps")
+    if method.name == "deletion-mask":
+        return option("steps"), option("steps")
+    if method.name == "occlusion":
+        regions, width = option("regions"), max(round(option("seconds") * classifier.fs), 1)
+        return 1 + (n_leads * -(-classifier.length // width) if regions is None else len(regions.names)), 0
+    if method.name == "lead-shapley":
+        return 2**n_leads, 0
+    if method.name == "lead-shapley-sampled":
+        return 2 * option("orders") * (n_leads + 1), 0
+    return {"deeplift": (2, 2), "lrp-epsilon": (1, 1), "lrp-alpha-beta": (1, 1), "mean-activation": (1, 1)}.get(
+        method.name, (0, 0)
+    )
