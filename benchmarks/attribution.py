@@ -83,7 +83,7 @@ def four_methods(repeats: int, n_leads: int, length: int) -> None:
 
     def ours() -> list[object]:
         with undisturbed(module):
-            batch = Pass.of(Shared(model, folded=whole), x, None, target.numpy(), np.arange(len(x)))
+            batch = Pass.of(Shared(model, writes=False, folded=whole), x, None, target.numpy(), np.arange(len(x)))
             return [find_method(name)(batch) for name in _FOUR]
 
     for one, other in zip(ours(), captum(), strict=True):
@@ -96,7 +96,7 @@ def four_methods(repeats: int, n_leads: int, length: int) -> None:
 def into_the_store(repeats: int) -> None:
     """Saliency of an array into a store on disk, beside autograd alone in the same batches."""
     model = resnet(2, 430)
-    module, data = model.module, np.random.default_rng(0).normal(size=(6144, 2, 430)).astype(np.float32)
+    module, data = model.module, np.random.default_rng(0).normal(size=(16_384, 2, 430)).astype(np.float32)
 
     def bare() -> None:
         for first in range(0, len(data), 256):
@@ -117,7 +117,7 @@ def all_classes(repeats: int) -> None:
     """CAM of all classes, beside the bare forward pass."""
     model, x = gap_net(12, 1000), torch.randn(128, 12, 1000)
     nothing = np.zeros(len(x), np.int64)
-    cam, shared = find_method("cam"), Shared(model)
+    cam, shared = find_method("cam"), Shared(model, writes=False)  # as `explain` finds out
 
     def bare() -> None:
         with torch.no_grad():

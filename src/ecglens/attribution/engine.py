@@ -128,6 +128,7 @@ def explain(
     _expect_supported(chosen, shared, probe_x, probe_context)
     with undisturbed(classifier.module):
         inputs = (probe_x,) if probe_context is None else (probe_x, probe_context)
+        shared.writes = _writes_into(classifier, *inputs)
         shared.folded = folded(classifier.module, classifier.cam_layer, *inputs)
         batch = _batch_size(chosen, shared, source, rows, memory_mb)
     bounds = _bounds(len(rows), batch)
@@ -219,6 +220,14 @@ def _expect_supported(chosen: list[Method], shared: Shared, x: Tensor, context: 
             reason = why_not(method, shared.classifier, seen, x, context)
             if reason is not None:
                 raise EcglensError(reason)
+
+
+def _writes_into(classifier: Classifier, x: Tensor, *context: Tensor) -> bool:
+    """Whether the model changes what it is given."""
+    given = x.clone()
+    with torch.no_grad():
+        classifier.module(given, *context)
+    return not torch.equal(given, x)
 
 
 def _batch_size(chosen: list[Method], shared: Shared, source: _Data, rows: NDArray[np.int64], memory_mb: float) -> int:

@@ -56,6 +56,7 @@ class Shared:
     seed: int = 0
     counter: Counter = field(default_factory=Counter)
     found: dict[str, Any] = field(default_factory=dict)  # of the model, looked up once
+    writes: bool = True  # the model may write into its input, so it gets a copy
     folded: nn.Module | None = None  # the model with its batch norms folded, where it could be
 
     @property
@@ -119,7 +120,8 @@ def _expect_once(classifier: Classifier, times: int) -> None:
 def call(shared: Shared, x: Tensor, context: Tensor | None) -> Tensor:
     """Logits of model inputs `x`; counts them. `context` is repeated where x holds each example several times."""
     shared.counter.forward += len(x)
-    x = x.clone()  # a model may write into what it is given
+    if shared.writes:
+        x = x.clone()
     if context is None:
         return shared.module(x)
     if len(context) != len(x):

@@ -388,7 +388,8 @@ def lrp_epsilon(batch: Pass, epsilon: float = 1e-6) -> Tensor:
 @register(
     "lrp-alpha-beta",
     Card(
-        equation="R_i = sum over j of (a (x_i w_ij)+ / z+_j - (a - 1) (x_i w_ij)- / z-_j) R_j in layers with weights",
+        equation="R_i = sum over j of (a (x_i w_ij)+ / z+_j - (a - 1) (x_i w_ij)- / z-_j) R_j in layers with weights; batch "
+        "norms are merged into them where torch.fx can follow the model",
         source="Bach 2015, eq. 60",
         passes="1 forward, 1 backward with each layer done up to four times",
         signed=True, leads=True, resolution="sample", sums_to="f(x) less what goes to biases", needs=("layers with a rule",),
