@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from ecglens.attribution import engine, explain, read_attributions
+from ecglens.attribution import engine, explain, planning, read_attributions
 from ecglens.attribution.store import read_plan
 from ecglens.errors import EcglensError
 from ecglens.examples.regions import Regions, region_means
@@ -31,7 +31,7 @@ TARGET = np.array([0, 1, 2, 2, 1])
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of at most four examples, each a shard of its own."""
     monkeypatch.setattr(engine, "_SHARD_MB", 0.001)
-    monkeypatch.setattr(engine, "_LARGEST_BATCH", 4)
+    monkeypatch.setattr(planning, "_LARGEST_BATCH", 4)
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
@@ -284,7 +284,7 @@ def test_steps_that_only_one_example_still_needs_do_not_show_it_to_the_model_alo
 @FEW
 @given(st.integers(1, 2000), st.integers(2, 256))
 def test_batches_follow_each_other_fit_and_are_of_even_size(n, batch):
-    bounds = engine._bounds(n, batch)
+    bounds = planning.batch_bounds(n, batch)
     assert [first for first, _ in bounds] == [0, *(stop for _, stop in bounds[:-1])]
     assert bounds[-1][1] == n
     sizes = [stop - first for first, stop in bounds]
@@ -434,7 +434,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes_even_with_another_budget(a
         read_attributions(tmp_path / "broken")
     model.module.left = 10**9
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "broken").rglob("*.npy")}
-    monkeypatch.setattr(engine, "_LARGEST_BATCH", 3)  # as a smaller budget would
+    monkeypatch.setattr(planning, "_LARGEST_BATCH", 3)  # as a smaller budget would
     found = explain(model, x, out=tmp_path / "broken", **_ASKED)
     assert _bytes(tmp_path / "broken") == _bytes(tmp_path / "whole")
     assert {path: path.stat().st_mtime_ns for path in before} == before  # what was whole is not done again
@@ -451,7 +451,7 @@ def test_a_gone_on_run_cuts_as_the_first_one_did_whatever_the_budget(tmp_path, m
     batches = read_plan(tmp_path)["batches"]
     sizes = []
     model.module.left = 10**9
-    monkeypatch.setattr(engine, "_LARGEST_BATCH", 2)  # as a smaller budget would
+    monkeypatch.setattr(planning, "_LARGEST_BATCH", 2)  # as a smaller budget would
     model.module.register_forward_pre_hook(lambda _m, args: sizes.append(len(args[0])) if args[0].requires_grad else None)
     explain(model, x, out=tmp_path, **_ASKED)
     assert read_plan(tmp_path)["batches"] == batches
@@ -464,9 +464,9 @@ _CHILD = """
     import numpy as np, torch
     sys.path[:0] = [{tests!r}]
     torch.set_num_threads(1)
-    from ecglens.attribution import engine, explain
+    from ecglens.attribution import engine, explain, planning
     from nets import Plain, classifier, seeded, signals
-    engine._SHARD_MB, engine._LARGEST_BATCH = 0.001, 4
+    engine._SHARD_MB, planning._LARGEST_BATCH = 0.001, 4
     model = classifier(seeded(Plain), "last_active")
     if {slow}:
         model.module.register_forward_hook(lambda _m, _i, _o: time.sleep(0.02))

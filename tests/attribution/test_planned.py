@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ecglens.attribution import engine, explain
+from ecglens.attribution import engine, explain, planning
 from ecglens.attribution.passes import Pass, Shared, undisturbed
 from ecglens.attribution.registry import find_method, methods
 from nets import gap, signals
@@ -34,7 +34,7 @@ def counted(names: list[str], *, all_classes: bool = False) -> tuple[float, floa
 
 @pytest.mark.parametrize("name", sorted(set(methods()) - {"mean-activation"}))
 def test_each_method_alone_takes_as_many_passes_as_announced(name):
-    planned = engine.planned_passes([find_method(name, OPTIONS.get(name))], gap(), all_classes=False)
+    planned = planning.planned_passes([find_method(name, OPTIONS.get(name))], gap(), all_classes=False)
     assert counted([name]) == pytest.approx(planned[:2])
     assert planned[2] == (name == "integrated-gradients")
 
@@ -42,7 +42,7 @@ def test_each_method_alone_takes_as_many_passes_as_announced(name):
 @pytest.mark.parametrize("all_classes", [False, True])
 def test_methods_that_share_passes_are_announced_as_sharing_them(all_classes):
     names = ["saliency", "input-x-gradient", "grad-cam", "guided-grad-cam", "cam", "lead-shapley", "deeplift", "uniform"]
-    planned = engine.planned_passes([find_method(name) for name in names], gap(), all_classes=all_classes)
+    planned = planning.planned_passes([find_method(name) for name in names], gap(), all_classes=all_classes)
     assert counted(names, all_classes=all_classes) == pytest.approx(planned[:2])
 
 

@@ -345,7 +345,7 @@ def _parted(tmp_path, monkeypatch, *, together: bool):
     from ecglens.attribution import engine
 
     monkeypatch.setattr(engine, "_SHARD_MB", 0.001)  # a batch fills a shard
-    monkeypatch.setattr(engine, "_LARGEST_BATCH", 4)
+    monkeypatch.setattr(planning, "_LARGEST_BATCH", 4)
     _explain(tmp_path / "whole", n=30)
     folders = [tmp_path / "one", tmp_path / ("one" if together else "two")]
     given_back = [_explain(folder, n=30, part=(number, 2)) for number, folder in enumerate(folders)]

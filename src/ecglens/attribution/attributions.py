@@ -165,11 +165,11 @@ def put_together(parts: list[Attributions]) -> Attributions:
     return Attributions(parts[0].plan | {"n": len(rows)}, rows[order], target, predicted, None, arrays)
 
 
-def save(attributions: Attributions, folder: Path) -> Attributions:
-    """Write attributions that are in memory as a store of one shard, and read it back."""
+def save(attributions: Attributions, folder: Path, known: dict[str, Any]) -> Attributions:
+    """Write attributions that are in memory as a store of one shard, and read it back; `known` goes into its plan."""
     n = len(attributions.rows)
     asked = hashlib.sha256(attributions.rows.tobytes() + attributions.target.tobytes()).hexdigest()[:16]
-    plan = attributions.plan | {"asked": asked, "batches": [[0, n]], "shards": [[0, n]]}
+    plan = attributions.plan | known | {"asked": asked, "batches": [[0, n]], "shards": [[0, n]]}
     write_plan(folder, plan)
     if missing_shards(folder, plan):
         with shard_written_whole(folder, 0, n) as writer:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
-import math
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +16,9 @@ from torch import Tensor
 
 from ecglens.attribution.attributions import Attributions, file_name, read_attributions
 from ecglens.attribution.folding import folded
-from ecglens.attribution.passes import Pass, Shared, call, undisturbed
+from ecglens.attribution.identity import data_checksum, fingerprint, model_checksum
+from ecglens.attribution.passes import Pass, Shared, undisturbed
+from ecglens.attribution.planning import batch_bounds, batch_size, planned_passes, timed_pass
 from ecglens.attribution.preflight import check_layer, check_model, why_not
 from ecglens.attribution.registry import Method, find_method
 from ecglens.attribution.rules import watch
@@ -31,7 +29,7 @@ from ecglens.examples.regions import Regions, region_means
 from ecglens.models.classifier import Classifier
 from ecglens.progress import bar, say
 
-_LARGEST_BATCH, _SHARD_MB = 256, 64
+_SHARD_MB = 64
 _SHORT = 500  # passes that are not worth a word
 _KEPT = {"float16": np.float16, "float32": np.float32}
 
@@ -73,13 +71,6 @@ class _Data:
                 f"example {rows[int(broken.nonzero()[0, 0])]} of the data holds NaN or infinity; leave it out by rows="
             )
         return x
-
-    def checksum(self) -> str:
-        """Changes with the data: shape, and a hash of all samples."""
-        digest = hashlib.sha256(repr((self._array.shape, str(self._array.dtype))).encode())
-        for first in range(0, len(self), 4096):
-            digest.update(np.ascontiguousarray(self._array[first : first + 4096]).data)
-        return digest.hexdigest()[:16]
 
 
 def explain(
@@ -123,15 +114,15 @@ def explain(
     asked = _targets(classifier, source, target, rows)
     shared = Shared(classifier, output, _background(classifier, background), seed)
     check_layer(classifier)
-    probe_x, probe_context, _ = source.inputs(rows[np.minimum([0, 1], len(rows) - 1)])
+    probe_x, probe_context, probe = source.inputs(rows[np.minimum([0, 1], len(rows) - 1)])
     check_model(classifier, probe_x, probe_context)
     _expect_supported(chosen, shared, probe_x, probe_context)
     with undisturbed(classifier.module):
         inputs = (probe_x,) if probe_context is None else (probe_x, probe_context)
         shared.writes = _writes_into(classifier, *inputs)
         shared.folded = folded(classifier.module, classifier.cam_layer, *inputs)
-        batch = _batch_size(chosen, shared, source, rows, memory_mb)
-    bounds = _bounds(len(rows), batch)
+        batch = batch_size(len(chosen), shared, probe_x, probe_context, probe, memory_mb)
+    bounds = batch_bounds(len(rows), batch)
     plan = {
         "methods": {method.name: _plain(method.options) for method in chosen},
         "target": target if isinstance(target, str) else "given",
@@ -142,10 +133,11 @@ def explain(
         "length": None if keep is not None else classifier.length,
         "classes": list(classifier.classes),
         "regions": None if keep is None else [f"{lead} {name}" for lead, name in zip(keep.lead, keep.names, strict=True)],
-        "regions_at": None if keep is None else _fingerprint(keep),
-        "background": None if shared.background is None else _fingerprint(shared.background.numpy()),
-        "model": _model_checksum(classifier),
-        "data": source.checksum(),
+        "regions_at": None if keep is None else fingerprint(keep),
+        "background": None if shared.background is None else fingerprint(shared.background.numpy()),
+        "model": model_checksum(classifier),
+        # read whole, so only where a store has to know its data again
+        "data": None if out is None else data_checksum(data),
         "asked": hashlib.sha256(rows.tobytes() + (b"" if asked is None else asked.tobytes())).hexdigest()[:16],
     }
     run = _Run(chosen, shared, source, rows, asked, target, keep, kept)
@@ -160,22 +152,12 @@ def explain(
     return read_attributions(out)
 
 
-def _fingerprint(value: Any) -> str:
-    """Changes with an array, or with regions and where they are."""
-    arrays = [value.row, value.start, value.stop] if isinstance(value, Regions) else [value]
-    words = repr((value.names, value.lead)) if isinstance(value, Regions) else ""
-    digest = hashlib.sha256(words.encode())
-    for array in arrays:
-        digest.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
-
-
 def _plain(options: dict[str, Any]) -> dict[str, Any]:
     """Options as the plan can hold them; data by their checksum."""
     out: dict[str, Any] = {}
     for name, value in options.items():
         is_data = isinstance(value, Regions | np.ndarray)
-        out[name] = _fingerprint(value) if is_data else value if isinstance(value, int | float | str | bool) else repr(value)
+        out[name] = fingerprint(value) if is_data else value if isinstance(value, int | float | str | bool) else repr(value)
     return out
 
 
@@ -230,39 +212,6 @@ def _writes_into(classifier: Classifier, x: Tensor, *context: Tensor) -> bool:
     return not torch.equal(given, x)
 
 
-def _batch_size(chosen: list[Method], shared: Shared, source: _Data, rows: NDArray[np.int64], memory_mb: float) -> int:
-    """How many examples fit the budget: what autograd keeps for two, counted, with room for as much again."""
-    x, context, part = source.inputs(rows[np.minimum([0, 1], len(rows) - 1)])
-    kept = 0
-    weights = {value.data_ptr() for value in shared.module.state_dict().values()}
-
-    def pack(tensor: Tensor) -> Tensor:
-        nonlocal kept
-        if tensor.data_ptr() not in weights:  # those are there once, not for each example
-            kept += tensor.numel() * tensor.element_size()
-        return tensor
-
-    batch = Pass.of(shared, x, context, np.zeros(2, np.int64), np.arange(2), part)
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        _ = batch.logits
-    # DeepLIFT holds each example and its baseline; gradients of activations come beside them
-    each = 4 * (kept / 2 + 4 * x[0].numel() * (2 + len(chosen)))
-    fits = int(memory_mb * 2**20 / max(each, 1))
-    if fits < 2:
-        raise EcglensError(
-            f"{memory_mb:g} MB do not hold two examples: {shared.classifier.name} takes about {each / 2**20:.1f} MB for each; "
-            f"ask for at least {math.ceil(2 * each / 2**20)} MB"
-        )
-    return min(fits, _LARGEST_BATCH)
-
-
-def _bounds(n: int, batch: int) -> list[tuple[int, int]]:
-    """Batches of even size, none of one example (unless there is but one)."""
-    n_batches = max(-(-n // batch), 1)
-    edges = np.linspace(0, n, n_batches + 1).round().astype(int)
-    return [(int(a), int(b)) for a, b in pairwise(edges)]
-
-
 def _keep_bounds(out: Path, plan: dict[str, Any], bounds: list[tuple[int, int]], run: _Run, batch: int) -> dict[str, Any]:
     """The plan with batch and shard bounds, from the store if there is one: a resumed run must cut as the first one did."""
     from ecglens.attribution.store import read_plan
@@ -281,14 +230,6 @@ def _keep_bounds(out: Path, plan: dict[str, Any], bounds: list[tuple[int, int]],
         plan = plan | {"batches": [list(pair) for pair in bounds], "shards": shards}
     write_plan(out, plan)
     return plan
-
-
-def _model_checksum(classifier: Classifier) -> str:
-    digest = hashlib.sha256(repr((classifier.name, classifier.classes, classifier.scale, classifier.cam_layer)).encode())
-    for name, value in sorted(classifier.module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 @dataclass
@@ -375,7 +316,7 @@ class _Run:
         rows = self.rows[: min(len(self.rows), 32)]
         x, context, _ = self.source.inputs(np.resize(rows, max(len(rows), 2)))
         with undisturbed(self.shared.classifier.module):
-            seconds = [_timed(self.shared, x, context, backward=backward) / len(x) for backward in (False, True)]
+            seconds = [timed_pass(self.shared, x, context, backward=backward) / len(x) for backward in (False, True)]
         about = n * (forwards * seconds[0] + backwards * max(seconds[1] - seconds[0], 0))
         say(
             f"explain {n} examples by {', '.join(method.name for method in self.chosen)}: {forwards:g} forwards and "
@@ -413,55 +354,3 @@ class _Run:
                             for name, array in self.batch(first, stop).items():
                                 writer.add(name, array)
                             progress.step(stop - first)
-
-
-def _timed(shared: Shared, x: Tensor, context: Tensor | None, *, backward: bool) -> float:
-    """Seconds of one pass, the second of two."""
-    seconds = 0.0
-    for _ in range(2):
-        started = time.perf_counter()
-        x = x.detach().requires_grad_(backward)
-        logits = call(shared, x, context)
-        if backward:
-            torch.autograd.grad(logits.sum(), x)
-        seconds = time.perf_counter() - started
-    return seconds
-
-
-def planned_passes(chosen: list[Method], classifier: Classifier, *, all_classes: bool) -> tuple[float, float, bool]:
-    """Forwards and backwards that an example takes, and whether it may take more (steps that grow, captum's own)."""
-    n_classes = len(classifier.classes) if all_classes else 1
-    shared_backwards = {"guided" if "guided" in method.name else "plain" for method in chosen if method.card.graph}
-    if any(method.name == "guided-grad-cam" for method in chosen):
-        shared_backwards.add("plain")  # for its Grad-CAM
-    forwards, backwards, more = 1.0, float(len(shared_backwards) * n_classes), False
-    for method in chosen:
-        own, back = _own_passes(method, classifier)
-        forwards, backwards = forwards + n_classes * own, backwards + n_classes * back
-        more |= method.name == "integrated-gradients" or method.name.startswith("captum:")
-    return forwards, backwards, more
-
-
-def _own_passes(method: Method, classifier: Classifier) -> tuple[float, float]:
-    """Passes of one method beyond those it shares."""
-    n_leads = len(classifier.leads)
-
-    def option(name: str) -> Any:
-        return method.options.get(name, inspect.signature(method.function).parameters[name].default)
-
-    if method.name in ("smoothgrad", "expected-gradients"):
-        return option("samples"), option("samples")
-    if method.name == "integrated-gradients":
-        return option("steps") + 2, option("steps")
-    if method.name == "deletion-mask":
-        return option("steps"), option("steps")
-    if method.name == "occlusion":
-        regions, width = option("regions"), max(round(option("seconds") * classifier.fs), 1)
-        return 1 + (n_leads * -(-classifier.length // width) if regions is None else len(regions.names)), 0
-    if method.name == "lead-shapley":
-        return 2**n_leads, 0
-    if method.name == "lead-shapley-sampled":
-        return 2 * option("orders") * (n_leads + 1), 0
-    return {"deeplift": (2, 2), "lrp-epsilon": (1, 1), "lrp-alpha-beta": (1, 1), "mean-activation": (1, 1)}.get(
-        method.name, (0, 0)
-    )

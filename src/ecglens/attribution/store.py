@@ -23,18 +23,23 @@ def write_plan(folder: Path, plan: dict[str, Any]) -> None:
     """Write the plan of a new store, or make sure that the one there is the same; raises EcglensError, naming what differs."""
     path = folder / _PLAN
     if path.is_file():
-        there = read_plan(folder)
-        differing = [key for key in plan if json.loads(json.dumps(plan[key])) != there.get(key)]
-        if differing:
-            raise EcglensError(
-                f"{folder} holds maps made otherwise ({', '.join(differing)} differ: of another model, other data or other "
-                "settings); choose another folder, or delete it"
-            )
+        expect_same(folder, plan)
         return
     if folder.is_dir() and any(folder.glob("shard-*")):
         raise EcglensError(f"{folder} holds shards, but not the plan that they belong to; choose another folder, or delete it")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, plan)
+
+
+def expect_same(folder: Path, wanted: dict[str, Any]) -> None:
+    """Raises EcglensError, naming what differs, where the store was made otherwise than `wanted`, part of a plan, says."""
+    there = read_plan(folder)
+    differing = [key for key in wanted if json.loads(json.dumps(wanted[key])) != there.get(key)]
+    if differing:
+        raise EcglensError(
+            f"{folder} holds maps made otherwise ({', '.join(differing)} differ: of another model, other data or other "
+            "settings); choose another folder, or delete it"
+        )
 
 
 def read_plan(folder: Path) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from ecglens.analysis.precision import profiles_to_precision
 from ecglens.attribution import Attributions, explain
 from ecglens.attribution.attributions import put_together, read_attributions, save
+from ecglens.attribution.identity import data_checksum, fingerprint, model_checksum
+from ecglens.attribution.store import expect_same
 from ecglens.examples.examples import Examples
 from ecglens.examples.regions import Regions, region_means
 from ecglens.files import write_table
@@ -38,10 +40,17 @@ def explain_to_precision(
 ) -> Attributions:
     """Maps of as many of `rows` as the precision takes, in the store `out`; what was reached in `table`.
 
-    regions, labels and patients are of `rows`, as is target. A store that is there is read. The values are means of |map| over
+    regions, labels and patients are of `rows`, as is target. A store that is there is read, one of
+    another model, data or question refused. The values are means of |map| over
     regions, maps scaled to a maximum of 1.
     """
+    known = {
+        "model": model_checksum(classifier), "data": data_checksum(data), "seed": seed, "precision": precision,
+        "simultaneous": simultaneous, "regions_at": fingerprint(regions), "of": fingerprint(np.stack([rows, target, labels])),
+        "background": None if background is None else data_checksum(background),
+    }  # fmt: skip
     if (out / "plan.json").is_file() and table.is_file():
+        expect_same(out, known | {"methods": {method: {}}})
         return read_attributions(out)
     parts: list[Attributions] = []
 
@@ -61,7 +70,7 @@ def explain_to_precision(
     write_table(table, named.assign(tolerance=named["class"].map(found.tolerance)))
     counts = ", ".join(f"{name} {n} of {n_of}" for name, n, n_of in _counts(found.table))
     say(f"{len(found.rows)} of {len(rows)} examples explained by {method} for a precision of {precision:g}: {counts}")
-    return save(put_together(parts), out)
+    return save(put_together(parts), out, known)
 
 
 def _scaled(maps: NDArray[np.float32], n_leads: int) -> NDArray[np.float32]:
