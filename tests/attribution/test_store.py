@@ -342,7 +342,7 @@ def test_what_is_said_about_damage_can_be_done(tmp_path):
 
 def _parted(tmp_path, monkeypatch, *, together: bool):
     """The same question in one go, and in two parts in one or two folders."""
-    from ecglens.attribution import engine
+    from ecglens.attribution import engine, planning
 
     monkeypatch.setattr(engine, "_SHARD_MB", 0.001)  # a batch fills a shard
     monkeypatch.setattr(planning, "_LARGEST_BATCH", 4)
