@@ -130,15 +130,18 @@ def integrated_gradients(
         some = open_rows if len(open_rows) > 1 or len(x) < 2 else np.array([open_rows[0], (open_rows[0] + 1) % len(x)])
         part = take(batch, some)  # no batch is of one
         out[open_rows] = _along_the_line(part, x[some], start[some], steps)[: len(open_rows)]
-        error = (out[open_rows].sum(dim=(1, 2)) - wanted[open_rows]).abs()
-        missed = error > tolerance * wanted[open_rows].abs()
-        error_of[open_rows] = error / wanted[open_rows].abs().clamp(min=1e-12)
+        error_of[open_rows] = completeness_error(out[open_rows], wanted[open_rows])
         steps *= 2
         if steps > most_steps:
             break
-        open_rows = open_rows[missed.numpy()]
+        open_rows = open_rows[(error_of[open_rows] > tolerance).numpy()]
     batch.notes["completeness-error"] = error_of
     return out
+
+
+def completeness_error(maps: Tensor, rise: Tensor) -> Tensor:
+    """|sum of the map - rise| / |rise| of each example: how far a map is from adding up to the rise of its score."""
+    return (maps.sum(dim=(1, 2)) - rise).abs() / rise.abs().clamp(min=1e-12)
 
 
 def _along_the_line(batch: Pass, x: Tensor, start: Tensor, steps: int) -> Tensor:

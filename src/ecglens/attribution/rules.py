@@ -17,10 +17,10 @@ from torch.overrides import TorchFunctionMode
 
 from ecglens.errors import EcglensError
 
-_RELU = (F.relu, torch.relu, torch.Tensor.relu)
-_RELU_IN_PLACE = (torch.relu_, torch.Tensor.relu_, F.relu_)
+RELU = (F.relu, torch.relu, torch.Tensor.relu)
+RELU_IN_PLACE = (torch.relu_, torch.Tensor.relu_, F.relu_)
 # non-linear functions for which guided backpropagation has no meaning
-_OTHER = {
+OTHER = {
     getattr(where, name): name
     for where in (F, torch, torch.Tensor)
     for name in (
@@ -69,7 +69,7 @@ class GuidedReLU(TorchFunctionMode):
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if function in _RELU or function in _RELU_IN_PLACE:
+        if function in RELU or function in RELU_IN_PLACE:
             return replace_relu(function, args, kwargs, lambda x: _SwitchedReLU.apply(x, self._switch))
         return function(*args, **kwargs)
 
@@ -77,7 +77,7 @@ class GuidedReLU(TorchFunctionMode):
 def replace_relu(function: Any, args: Any, kwargs: Any, rule: Callable[[Tensor], Tensor]) -> Tensor:
     """Call `rule` in the place of a ReLU; one in place writes into its argument, as others may hold it too."""
     x = args[0] if args else kwargs["input"]
-    in_place = function in _RELU_IN_PLACE or bool(kwargs.get("inplace")) or (function is F.relu and len(args) > 1 and args[1])
+    in_place = function in RELU_IN_PLACE or bool(kwargs.get("inplace")) or (function is F.relu and len(args) > 1 and args[1])
     if not in_place:
         return rule(x)
     return x.copy_(rule(x.clone()))
@@ -99,12 +99,12 @@ class Watch(TorchFunctionMode):
         self._seen, self._where = seen, where
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function in _RELU or function in _RELU_IN_PLACE:
+        if function in RELU or function in RELU_IN_PLACE:
             self._seen.relus += 1
         elif function in (torch.max, torch.min, torch.Tensor.max, torch.Tensor.min) and _of_two(args, kwargs):
             self._seen.others.setdefault(function.__name__, self._where[-1] if self._where else "the model itself")
-        elif function in _OTHER:
-            self._seen.others.setdefault(_OTHER[function].rstrip("_"), self._where[-1] if self._where else "the model itself")
+        elif function in OTHER:
+            self._seen.others.setdefault(OTHER[function].rstrip("_"), self._where[-1] if self._where else "the model itself")
         return function(*args, **(kwargs or {}))
 
 

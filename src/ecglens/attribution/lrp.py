@@ -1,7 +1,6 @@
-"""Methods that hand the score back layer by layer under rules of their own: DeepLIFT and LRP.
+"""Layer-wise relevance propagation: the score is handed back layer by layer.
 
-The rules stand below the modules (see `rules`), so a functional or re-used ReLU obeys them too. What no rule is known for is
-refused by name.
+The rules stand below the modules (see `rules`). What no rule is known for is refused by name.
 """
 
 from __future__ import annotations
@@ -10,145 +9,26 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ecglens.attribution.gradients import baseline_of
+from ecglens.attribution.functions import (
+    ELEMENTWISE,
+    LINEAR,
+    ROUTES,
+    SUMS,
+    SUMS_IN_PLACE,
+    WEIGHTED,
+    expect_no_rnn,
+    split_input,
+)
 from ecglens.attribution.passes import Pass, call
 from ecglens.attribution.registry import Card, register
-from ecglens.attribution.rules import _OTHER, _RELU, _RELU_IN_PLACE, replace_relu
+from ecglens.attribution.rules import RELU, RELU_IN_PLACE, replace_relu
 from ecglens.errors import EcglensError
-from ecglens.models.classifier import Classifier
 
-_TINY = 1e-10
 # (input, layer, relevance behind) to (relevance before, what went to biases)
 _Rule = Callable[[Tensor, Any, Tensor], tuple[Tensor, Tensor]]
-_POOLS = (F.max_pool1d, torch.max_pool1d)
-_ELEMENTWISE = {
-    function: name
-    for function, name in _OTHER.items()
-    if name in ("leaky_relu", "elu", "gelu", "silu", "mish", "selu", "celu", "softplus", "sigmoid", "tanh", "relu6",
-    "hardtanh",
-                "hardswish", "logsigmoid")
-}  # fmt: skip
-
-
-class _Rescale(torch.autograd.Function):
-    """An element-wise function whose slope is its difference quotient between input and baseline (Shrikumar 2017, eq. 15).
-
-    The batch holds the examples, then their baselines.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-        out = function(x)
-        ctx.save_for_backward(x, out)
-        ctx.function = function
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        x, out = ctx.saved_tensors
-        run, rise = (torch.cat(2 * [part[: len(part) // 2] - part[len(part) // 2 :]]) for part in (x, out))
-        with torch.enable_grad():
-            probe = x.detach().requires_grad_(True)
-            (slope,) = torch.autograd.grad(ctx.function(probe), probe, gradient)
-        return torch.where(run.abs() < _TINY, slope, gradient * rise / torch.where(run.abs() < _TINY, 1.0, run)), None
-
-
-class _RescaleMaxPool(torch.autograd.Function):
-    """Max pooling under the same rule: the rise goes through the larger of both outputs, to where each maximum was found."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, pool: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
-        out, place = pool(x)
-        ctx.save_for_backward(x, out, place)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        x, out, place = ctx.saved_tensors
-        n = len(x) // 2
-        larger = torch.maximum(out[:n], out[n:])
-        rise = torch.cat([larger - out[n:], out[:n] - larger])
-        # both halves carry the gradient of the examples: baselines are asked nothing
-        lifted = torch.zeros_like(x).scatter_add_(2, place, torch.cat(2 * [gradient[:n]]) * rise)
-        plain = torch.zeros_like(x).scatter_add_(2, place, gradient)
-        run = torch.cat(2 * [x[:n] - x[n:]])
-        both = torch.cat(2 * [lifted[:n] + lifted[n:]])
-        return torch.where(run.abs() < _TINY, plain, both / torch.where(run.abs() < _TINY, 1.0, run)), None
-
-
-class _DeepLift(TorchFunctionMode):
-    """While active, functions hand back difference quotients in the place of slopes."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self._name = name
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if function in _RELU or function in _RELU_IN_PLACE:
-            return replace_relu(function, args, kwargs, lambda x: _Rescale.apply(x, lambda y: y.clamp(min=0)))
-        if function in _ELEMENTWISE:
-            x, rest, named = _first(args, kwargs)
-            return _Rescale.apply(x, lambda y: function(y, *rest, **named))
-        if function in _POOLS:
-            x, rest, named = _first(args, kwargs)
-            return _RescaleMaxPool.apply(x, lambda y: _max_pool(y, *rest, **named))
-        _expect_linear(function, args, kwargs, self._name)
-        return function(*args, **kwargs)
-
-
-def _expect_linear(function: Any, args: Any, kwargs: Any, model: str) -> None:
-    """Raises EcglensError for a function that is neither linear nor known to DeepLIFT, where it touches the signal."""
-    touched = [arg for arg in [*args, *kwargs.values()] if isinstance(arg, Tensor) and arg.requires_grad]
-    touched += [each for arg in args if isinstance(arg, (list, tuple)) for each in arg if isinstance(each, Tensor)]
-    name = getattr(function, "__name__", str(function))
-    fine = function in _WEIGHTED + _LINEAR + _SUMS + _SUMS_IN_PLACE or name in _ROUTES - _MAXIMA | _DIFFERENCES
-    if touched and not fine and not (name in _PRODUCTS and len(touched) == 1):
-        raise EcglensError(
-            f"DeepLIFT has no rule for {name}, which {model} calls; integrated-gradients or expected-gradients may serve"
-        )
-
-
-def _max_pool(
-    x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    del return_indices
-    return F.max_pool1d_with_indices(x, kernel_size, stride, padding, dilation, ceil_mode)
-
-
-@register(
-    "deeplift",
-    Card(
-        equation="(x - x') times the product of difference quotients between x and x' (rescale rule)",
-        source="Shrikumar 2017, arXiv:1704.02685, section 3.5.1",
-        passes="2 forwards, 2 backwards (input and baseline in one batch)",
-        signed=True, leads=True, resolution="sample", sums_to="f(x) - f(x')", needs=("layers with a rule",),
-        blind_to="samples that equal the baseline; depends on the baseline",
-    ),
-)  # fmt: skip
-def deeplift(batch: Pass, baseline: str = "zero") -> Tensor:
-    """(example, lead, time)."""
-    x, start = batch.x.detach(), baseline_of(batch, baseline)
-    both = torch.cat([x, start]).requires_grad_(True)
-    context = batch.forward.context
-    _expect_no_rnn(batch.classifier)
-    with _DeepLift(batch.classifier.name):
-        logits = call(batch.shared, both, None if context is None else torch.cat([context, context]))
-    score = logits[: len(x)].gather(1, batch.target[:, None])[:, 0]
-    if batch.shared.output != "logit":
-        raise EcglensError("deeplift explains logits: the last softmax mixes the classes; ask for output='logit'")
-    base = logits[len(x) :].gather(1, batch.target[:, None])[:, 0]
-    batch.shared.counter.backward += len(both)
-    (slope,) = torch.autograd.grad(score.sum(), both)
-    out = (x - start) * slope[: len(x)]
-    rise = (score - base).detach()
-    batch.notes["completeness-error"] = (out.sum(dim=(1, 2)) - rise).abs() / rise.abs().clamp(min=1e-12)
-    return out
 
 
 class _Affine(torch.autograd.Function):
@@ -259,28 +139,6 @@ class _WeightLayer:
         return self._function(x, weight, kept, *self._rest, **self._kwargs)
 
 
-_WEIGHTED = (F.conv1d, torch.conv1d, F.conv2d, torch.conv2d, F.linear)
-_LINEAR = (F.avg_pool1d, torch.avg_pool1d, F.adaptive_avg_pool1d, torch.adaptive_avg_pool1d, torch.mean, torch.Tensor.mean,
-torch.sum,
-           torch.Tensor.sum, F.batch_norm, torch.batch_norm)  # fmt: skip
-_SUMS = (torch.add, torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__)
-_SUMS_IN_PLACE = (torch.Tensor.add_, torch.Tensor.__iadd__)
-_DIFFERENCES = {"sub", "__sub__", "__rsub__", "rsub", "neg", "__neg__", "diff"}
-_PRODUCTS = {"mul", "__mul__", "__rmul__", "div", "__truediv__", "true_divide", "matmul", "__matmul__", "bmm", "mm"}
-_MAXIMA = {"amax", "max_pool2d", "_max_pool2d", "adaptive_max_pool1d", "max_pool2d_with_indices"}
-# these hand gradients, and so relevance, on untouched (or to the place of a maximum)
-_ROUTES = {
-    "flatten", "reshape", "view", "permute", "transpose", "squeeze", "unsqueeze", "cat", "stack", "__getitem__", "dropout",
-    "clone",
-    "contiguous", "expand", "chunk", "split", "max_pool1d", "max_pool2d", "_max_pool1d", "_max_pool2d", "boolean_dispatch",
-    "pad",
-    "amax", "identity", "size", "dim", "__get__", "numel", "is_floating_point", "movedim", "swapaxes", "feature_dropout",
-    "dropout1d", "alpha_dropout", "detach", "float", "to", "type", "unbind", "max_pool1d_with_indices",
-    "max_pool2d_with_indices",
-    "adaptive_max_pool1d", "fn", "is_cuda", "__len__", "new_zeros", "zeros_like",
-}  # fmt: skip
-
-
 class _Relevance(TorchFunctionMode):
     """While active, the model's layers hand relevance back instead of gradients."""
 
@@ -290,33 +148,33 @@ class _Relevance(TorchFunctionMode):
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if function in _RELU or function in _RELU_IN_PLACE:
+        if function in RELU or function in RELU_IN_PLACE:
             return replace_relu(function, args, kwargs, lambda x: _Through.apply(x, lambda y: y.clamp(min=0)))
-        if function in _ELEMENTWISE:
-            x, rest, named = _first(args, kwargs)
+        if function in ELEMENTWISE:
+            x, rest, named = split_input(args, kwargs)
             return _Through.apply(x, lambda y: function(y, *rest, **named))
-        if function in _WEIGHTED:
-            x, rest, named = _first(args, kwargs)
+        if function in WEIGHTED:
+            x, rest, named = split_input(args, kwargs)
             weight = rest.pop(0) if rest else named.pop("weight")
             bias = rest.pop(0) if rest else named.pop("bias", None)
             return _Affine.apply(x, _WeightLayer(function, weight, bias, rest, named), self._rule, self._ledger)
-        if function in _LINEAR:
-            x, rest, named = _first(args, kwargs)
+        if function in LINEAR:
+            x, rest, named = split_input(args, kwargs)
             return _Affine.apply(x, lambda y: function(y, *rest, **named), _epsilon_rule(self._epsilon), self._ledger)
-        if function in _SUMS + _SUMS_IN_PLACE:
+        if function in SUMS + SUMS_IN_PLACE:
             return self._sum(function, args, kwargs)
         name = getattr(function, "__name__", str(function))
-        if name in _ROUTES or not any(isinstance(arg, Tensor) and arg.requires_grad for arg in args):
+        if name in ROUTES or not any(isinstance(arg, Tensor) and arg.requires_grad for arg in args):
             return function(*args, **kwargs)
         raise EcglensError(f"LRP has no rule for {name}, which {self._name} calls; deeplift or integrated-gradients may serve")
 
     def _sum(self, function: Any, args: Any, kwargs: Any) -> Tensor:
-        a, rest, named = _first(args, kwargs)
+        a, rest, named = split_input(args, kwargs)
         b = rest[0] if rest else named["other"]
         if kwargs.get("alpha", 1) != 1:
             raise EcglensError(f"LRP has no rule for a sum with alpha, which {self._name} calls")
         if isinstance(b, Tensor) and b.shape == a.shape:
-            out = _Add.apply(a.clone() if function in _SUMS_IN_PLACE else a, b, self._epsilon)
+            out = _Add.apply(a.clone() if function in SUMS_IN_PLACE else a, b, self._epsilon)
         elif isinstance(b, Tensor) and b.requires_grad:
             raise EcglensError(
                 f"LRP has no rule for a sum of shapes {tuple(a.shape)} and {tuple(b.shape)}, which {self._name} makes; "
@@ -324,29 +182,13 @@ class _Relevance(TorchFunctionMode):
             )
         else:
             out = _Affine.apply(a, lambda y: torch.add(y, b), _epsilon_rule(self._epsilon), self._ledger)
-        return a.copy_(out) if function in _SUMS_IN_PLACE else out
-
-
-def _first(args: Any, kwargs: Any) -> tuple[Tensor, list[Any], dict[str, Any]]:
-    """(input, other arguments in order, arguments by name), wherever the input stands; in-place flags are dropped."""
-    named = {name: value for name, value in kwargs.items() if name != "inplace"}
-    return (args[0], list(args[1:]), named) if args else (named.pop("input"), [], named)
-
-
-def _expect_no_rnn(classifier: Classifier) -> None:
-    """Raises EcglensError for recurrent layers, whose steps are below what rules can reach."""
-    for name, part in classifier.module.named_modules():
-        if isinstance(part, nn.RNNBase):
-            raise EcglensError(
-                f"there is no rule for {type(part).__name__} ({name or 'the model itself'}) of {classifier.name}; "
-                "integrated-gradients or expected-gradients may serve"
-            )
+        return a.copy_(out) if function in SUMS_IN_PLACE else out
 
 
 def _lrp(batch: Pass, rule: _Rule, epsilon: float) -> Tensor:
     if batch.shared.output != "logit":
         raise EcglensError("LRP explains logits; ask for output='logit'")
-    _expect_no_rnn(batch.classifier)
+    expect_no_rnn(batch.classifier)
     ledger: dict[str, Tensor] = {}
     context = None if batch.forward.context is None else batch.forward.context.clone().requires_grad_(True)
     x = batch.x.detach().clone().requires_grad_(True)
