@@ -159,3 +159,18 @@ class Residual(nn.Module):
             held, part = after, after[:, 1:3]
         total = self.active(held + self.second(after))
         return self.head(torch.cat([torch.flatten(total, 1), torch.flatten(part, 1)], dim=1))
+
+
+class Ending(nn.Module):
+    """A convolution, a function, then a linear layer."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor], bias: bool = True) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(2, 4, 5, padding=2, bias=bias)
+        self.function = function
+        with torch.no_grad():
+            n = torch.flatten(function(torch.zeros(2, 4, LENGTH)), 1).shape[1]
+        self.head = nn.Linear(n, 3, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.flatten(self.function(self.conv(x)), 1))
