@@ -1,15 +1,15 @@
-"""Speed of the attribution engine: ratios of two things measured in one run, medians of interleaved repeats."""
+"""Speed of the attribution engine: medians of ratios of two things measured in turn, in one run."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -27,16 +27,37 @@ from ecglens.models import Classifier, create
 _FOUR = ("saliency", "input-x-gradient", "grad-cam", "guided-grad-cam")
 
 
-def interleaved(repeats: int, **works: Callable[[], object]) -> dict[str, float]:
-    """Median seconds of each work, all done in turn, after one round that does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in works}
-    for round_number in range(repeats + 1):
-        for name, work in works.items():
+class Paired(NamedTuple):
+    """base seconds / mine, round by round: the median, its lower and upper quartile; and the median seconds of each."""
+
+    ratio: float
+    low: float
+    high: float
+    base: float
+    mine: float
+
+    def __str__(self) -> str:
+        return f"{self.ratio:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+def paired(repeats: int, base: Callable[[], object], mine: Callable[[], object], *, at_least_s: float = 12) -> Paired:
+    """Both works in turn, each first in every other round, so that a machine that slows down or speeds up favours neither.
+
+    At least `repeats` rounds and `at_least_s` seconds, after one round that does not count.
+    """
+    took: list[tuple[float, float]] = []
+    begun = 0.0
+    while len(took) < repeats + 1 or time.perf_counter() - begun < at_least_s:
+        seconds = [0.0, 0.0]
+        for which in (0, 1) if len(took) % 2 else (1, 0):
             started = time.perf_counter()
-            work()
-            if round_number:
-                seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(each) for name, each in seconds.items()}
+            (base, mine)[which]()
+            seconds[which] = time.perf_counter() - started
+        begun = begun or time.perf_counter()
+        took.append((seconds[0], seconds[1]))
+    each = np.array(took[1:])
+    low, middle, high = np.quantile(each[:, 0] / each[:, 1], [0.25, 0.5, 0.75])
+    return Paired(middle, low, high, *np.median(each, axis=0))
 
 
 def resnet(n_leads: int, length: int) -> Classifier:
@@ -88,9 +109,9 @@ def four_methods(repeats: int, n_leads: int, length: int) -> None:
 
     for one, other in zip(ours(), captum(), strict=True):
         assert torch.allclose(one, other, atol=1e-5), "the two do not compute the same"  # type: ignore[arg-type]
-    took = interleaved(repeats, ours=ours, captum=captum)
-    print(f"4 methods, {n_leads} x {length}: {took['captum'] / took['ours']:.2f} x captum's four "
-          f"({64 / took['ours']:.0f} against {64 / took['captum']:.0f} examples/s)")  # fmt: skip
+    took = paired(repeats, captum, ours)
+    print(f"4 methods, {n_leads} x {length}: {took} x captum's four "
+          f"({64 / took.mine:.0f} against {64 / took.base:.0f} examples/s)")  # fmt: skip
 
 
 def into_the_store(repeats: int) -> None:
@@ -108,9 +129,8 @@ def into_the_store(repeats: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             explain(model, data, ["saliency"], out=Path(folder) / "store", quiet=True)
 
-    took = interleaved(repeats, ours=ours, bare=bare)
-    print(f"saliency into the store: {took['bare'] / took['ours']:.2f} of bare autograd.grad "
-          f"({len(data) / took['ours']:.0f} examples/s)")  # fmt: skip
+    took = paired(repeats, bare, ours, at_least_s=60)
+    print(f"saliency into the store: {took} of bare autograd.grad ({len(data) / took.mine:.0f} examples/s)")
 
 
 def all_classes(repeats: int) -> None:
@@ -129,15 +149,15 @@ def all_classes(repeats: int) -> None:
             for label in range(8):
                 cam(batch.asking(nothing + label))
 
-    took = interleaved(repeats, ours=ours, bare=bare)
-    print(f"cam of 8 classes: {took['bare'] / took['ours']:.2f} of the bare forward ({len(x) / took['ours']:.0f} examples/s)")
+    took = paired(repeats, bare, ours, at_least_s=20)
+    print(f"cam of 8 classes: {took} of the bare forward ({len(x) / took.mine:.0f} examples/s)")
 
 
 def learned_mask(repeats: int) -> None:
     """The learned mask of 256 examples at once, beside bare forwards and backwards, and one example at a time."""
     model, x, steps = resnet(2, 430), torch.randn(256, 2, 430), 5
     target = np.zeros(len(x), np.int64)
-    mask = find_method("deletion-mask", {"steps": steps})
+    mask, shared = find_method("deletion-mask", {"steps": steps}), Shared(model, writes=False)  # as `explain` finds out
 
     def bare() -> None:
         for _ in range(steps):
@@ -146,22 +166,22 @@ def learned_mask(repeats: int) -> None:
 
     def ours() -> None:
         with undisturbed(model.module):
-            mask(Pass.of(Shared(model), x, None, target, np.arange(len(x))))
+            mask(Pass.of(shared, x, None, target, np.arange(len(x))))
 
     def one_at_a_time() -> None:
         with undisturbed(model.module):
             for row in range(16):
-                mask(Pass.of(Shared(model), x[row : row + 1], None, target[:1], np.array([row])))
+                mask(Pass.of(shared, x[row : row + 1], None, target[:1], np.array([row])))
 
-    took = interleaved(repeats, ours=ours, bare=bare, one=one_at_a_time)
-    print(f"learned mask, 256 at once: {took['bare'] / took['ours']:.2f} of bare forward + backward, "
-          f"{(took['one'] / 16) / (took['ours'] / 256):.1f} x one example at a time")  # fmt: skip
+    took, slow = paired(repeats, bare, ours, at_least_s=30), paired(repeats, one_at_a_time, ours)
+    print(f"learned mask, 256 at once: {took} of bare forward + backward, "
+          f"{slow.ratio * len(x) / 16:.1f} x one example at a time")  # fmt: skip
 
 
 def lead_shapley(repeats: int) -> None:
     """Exact Shapley values of 12 leads, beside 4,096 bare forwards an example in batches of the same size."""
     model, x = resnet(12, 1000), torch.randn(1, 12, 1000)
-    exact, batch_size = find_method("lead-shapley"), 512
+    exact, batch_size, shared = find_method("lead-shapley"), 512, Shared(model, writes=False)  # as `explain` finds out
     some = torch.randn(batch_size, 12, 1000)
 
     def bare() -> None:
@@ -171,11 +191,10 @@ def lead_shapley(repeats: int) -> None:
 
     def ours() -> None:
         with undisturbed(model.module):
-            exact(Pass.of(Shared(model), x, None, np.zeros(1, np.int64), np.arange(1)))
+            exact(Pass.of(shared, x, None, np.zeros(1, np.int64), np.arange(1)))
 
-    took = interleaved(repeats, ours=ours, bare=bare)
-    rate, share = 4096 / took["ours"], took["bare"] / took["ours"]
-    print(f"exact Shapley of 12 leads: {share:.2f} of the bare forward rate ({rate:.0f} forwards/s)")
+    took = paired(repeats, bare, ours, at_least_s=40)
+    print(f"exact Shapley of 12 leads: {took} of the bare forward rate ({4096 / took.mine:.0f} forwards/s)")
 
 
 def precision(repeats: int, run: Path, data: Path | None) -> None:
@@ -221,7 +240,7 @@ def precision(repeats: int, run: Path, data: Path | None) -> None:
 def main() -> None:
     """Everything, or with --run RUN the precision on real beats."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--run", type=Path, help="a trained jones2020 run: measures --precision on all beats of MIT-BIH")
     parser.add_argument("--data", type=Path)
     asked = parser.parse_args()
@@ -229,13 +248,13 @@ def main() -> None:
     if asked.run is not None:
         precision(asked.repeats, asked.run, asked.data)
         return
-    print(f"{torch.get_num_threads()} threads, medians of {asked.repeats} interleaved repeats")
+    print(f"{torch.get_num_threads()} threads, medians (and quartiles) of at least {asked.repeats} interleaved repeats")
     four_methods(asked.repeats, 2, 430)
     four_methods(asked.repeats, 12, 1000)
     into_the_store(asked.repeats)
     all_classes(asked.repeats)
     learned_mask(asked.repeats)
-    lead_shapley(min(asked.repeats, 7))
+    lead_shapley(asked.repeats)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ecglens.attribution import explain
+from ecglens.attribution.passes import Pass, Shared, undisturbed
 from ecglens.attribution.perturbation import coalition_scores, shapley_weights
 from ecglens.errors import EcglensError
 from ecglens.examples.regions import Regions
@@ -130,6 +131,25 @@ def test_exact_lead_shapley_equals_all_orders_and_sums_to_the_rise(baseline, out
         np.testing.assert_allclose(found[k], _slow_shapley(model, x[k], start, target[k], output), atol=1e-5)
         rise = _score(model, x[k], target[k], output) - _score(model, start, target[k], output)
         assert found[k].sum() == pytest.approx(rise, abs=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 3, 40, 200, 600])
+@pytest.mark.parametrize("baseline", ["zero", "mean"])
+def test_coalitions_are_scored_one_by_one_whatever_the_batch(n, baseline):
+    """Six leads: all coalitions go through the model at once, in several rounds, or one a round."""
+    model, _ = _four(6)
+    x, background = signals(n, leads=6, length=6), signals(5, seed=4, leads=6, length=6) + 0.5
+    start = background.mean(0) if baseline == "mean" else np.zeros((6, 6), np.float32)
+    target = np.arange(n) % 3
+    with undisturbed(model.module):
+        shared = Shared(model, background=torch.from_numpy(background), writes=False)
+        found = coalition_scores(Pass.of(shared, torch.from_numpy(x), None, target, np.arange(n)), baseline).numpy()
+    assert found.shape == (n, 64)
+    for k in {0, n // 2, n - 1}:
+        for number in range(64):
+            there = np.array([number >> lead & 1 for lead in range(6)], bool)[:, None]
+            wanted = _score(model, np.where(there, x[k], start), target[k])
+            assert found[k, number] == pytest.approx(wanted, abs=1e-5)
 
 
 def test_a_lead_that_changes_nothing_gets_nothing_and_equal_leads_get_the_same():

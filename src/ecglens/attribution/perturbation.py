@@ -90,17 +90,17 @@ def coalition_scores(batch: Pass, baseline: str) -> Tensor:
     """f of each coalition of leads, (example, 2^lead); bit k of the column's number says whether lead k is there."""
     x, start = batch.x.detach(), baseline_of(batch, baseline)
     n, n_leads = len(x), x.shape[1]
-    together = max(_ROWS // n, 1)  # coalitions that go through the model at once
-    number = torch.arange(2**n_leads)
-    present = (number[:, None] >> torch.arange(n_leads)) & 1 > 0
-    out = torch.empty(n, len(number))
+    low = min(max(_ROWS // n, 1).bit_length() - 1, n_leads)  # 2^low coalitions go through the model at once
+    present = (torch.arange(2**low)[:, None] >> torch.arange(n_leads)) & 1 > 0
+    mixed = torch.where(present[None, :, :, None], x[:, None], start[:, None])
+    out = torch.empty(n, 2 ** (n_leads - low), 2**low)
     with torch.no_grad():
-        for first in range(0, len(number), together):
-            some = present[first : first + together]
-            mixed = torch.where(some[None, :, :, None], x[:, None], start[:, None])
-            scores = batch.score(mixed.flatten(0, 1))
-            out[:, first : first + together] = scores.reshape(n, len(some))
-    return out
+        for high in range(out.shape[1]):  # the low leads change alike in each, so they stay as they are
+            for lead in range(low, n_leads):
+                if (high ^ (high - 1)) >> (lead - low) & 1:  # its bit is not that of the number before
+                    mixed[:, :, lead] = (x if high >> (lead - low) & 1 else start)[:, None, lead]
+            out[:, high] = batch.score(mixed.flatten(0, 1)).reshape(n, -1)
+    return out.flatten(1)
 
 
 def shapley_weights(n_leads: int) -> NDArray[np.float64]:
