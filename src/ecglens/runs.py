@@ -18,7 +18,7 @@ from ecglens.files import write_json
 UNFINISHED, STOPPED, COMPLETE = "unfinished", "stopped as asked", "complete"
 _OURS = (
     "metrics.json", "model.json", "model.safetensors", "checkpoint.safetensors", "examples.csv",
-    "predictions.csv", "report.html", "tables", "figures", "attributions", "run.json",
+    "predictions.csv", "report.html", "tables", "figures", "attributions", "snapshots", "run.json",
 )  # fmt: skip
 _LIBRARIES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "wfdb")
 

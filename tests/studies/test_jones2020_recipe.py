@@ -10,7 +10,8 @@ from ecglens.errors import EcglensError
 from ecglens.examples.splits import SPLITS
 from ecglens.studies.jones2020 import ask
 from ecglens.studies.jones2020_published import FIGURE_6, TABLE_1
-from ecglens.studies.jones2020_recipe import MODEL_NAMES, REASONS, Recipe, differences, recipe_for, with_settings
+from ecglens.studies.jones2020_recipe import MODEL_NAMES, REASONS, Recipe, recipe_for
+from ecglens.studies.options import differences, with_settings
 
 
 def test_every_flaw_that_has_a_reason_is_an_option_on_which_the_recipes_differ() -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ecglens.analysis.regions import segments_around_r
@@ -18,17 +16,16 @@ from ecglens.errors import choose
 from ecglens.examples.examples import Examples
 from ecglens.examples.label_maps import label_map
 from ecglens.examples.splits import SPLITS, TEST, TRAIN, UNUSED
-from ecglens.files import write_json, write_table
-from ecglens.models import Classifier, create, load
+from ecglens.models import Classifier
 from ecglens.runs import COMPLETE, STOPPED, Run, start_run
 from ecglens.simulation.stand_in import find_records
+from ecglens.studies import stages
 from ecglens.studies.jones2020_material import Answers, Material, prepare
-from ecglens.studies.jones2020_recipe import MODEL_NAMES, Question, Recipe, recipe_for, with_settings
+from ecglens.studies.jones2020_recipe import MODEL_NAMES, Question, Recipe, recipe_for
 from ecglens.studies.jones2020_report import write_report
 from ecglens.studies.jones2020_tables import analyse
+from ecglens.studies.options import with_settings
 from ecglens.studies.sampled import explain_to_precision
-from ecglens.training.fit import fit
-from ecglens.training.metrics import always, score
 
 STAGES = ("examples", "training", "attribution", "analysis")
 
@@ -74,35 +71,12 @@ def _stop(this: Run) -> Run:
 
 
 def train(question: Question, material: Material, this: Run) -> Classifier:
-    """Fit the model, or load it if this run has trained it already; writes the model and tables/training.csv."""
-    if this.has("model.safetensors", "model.json", "tables/training.csv"):
-        return load(this.path)
-    import torch
-
-    recipe, examples = question.recipe, material.examples
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(question.seed)
-        classifier = create(
-            MODEL_NAMES[question.model],
-            classes=examples.classes,
-            leads=examples.leads,
-            length=examples.length,
-            fs=examples.fs,
-            scale=recipe.scale,
-        )
-    fitted = fit(classifier, examples, material.plan.rows, material.plan.validation, recipe.training, question.seed, this.path)
-    write_table(this.tables / "training.csv", pd.DataFrame(fitted.history).drop(columns="seconds"))
-    this.note(
-        training={
-            "seconds": fitted.seconds,
-            "rows": len(material.plan.rows),
-            "epochs": len(fitted.history),
-            "stopped_early": fitted.stopped_early,
-            "threads": torch.get_num_threads(),
-        }
-    )
-    classifier.save(this.path)
-    return classifier
+    """Fit the model, or load it if this run has trained it already."""
+    recipe = question.recipe
+    return stages.train(
+        MODEL_NAMES[question.model], material.examples, material.plan, recipe.training, this,
+        scale=recipe.scale, seed=question.seed,
+    )  # fmt: skip
 
 
 def predict(question: Question, classifier: Classifier, material: Material, this: Run) -> Answers:
@@ -113,14 +87,10 @@ def predict(question: Question, classifier: Classifier, material: Material, this
     rows = np.union1d(test, chosen)
     answers = Answers(rows, np.isin(rows, chosen), classifier.logits(examples.take(rows)))
     tested = split[rows] == TEST
-    probabilities = classifier.probabilities(answers.logits[tested])
-    classes = np.array(examples.classes)
-    table = examples.table.iloc[rows[tested]][["id", "record", "patient"]].reset_index(drop=True)
-    table["label"], table["predicted"] = classes[examples.labels[rows[tested]]], classes[probabilities.argmax(1)]
-    for index, name in enumerate(classes):
-        table[f"p_{name}"] = probabilities[:, index]
-    write_table(this.path / "predictions.csv", table)
-    write_scores(question, examples.take(rows[tested]), probabilities, this)
+    probabilities, part = classifier.probabilities(answers.logits[tested]), examples.take(rows[tested])
+    stages.write_predictions(part, probabilities, this)
+    about = {"study": "jones2020", "recipe": question.recipe_name, "model": question.model, "split": question.split}
+    stages.write_scores(about, part, probabilities, this, average_over=question.recipe.average_over, seed=question.seed)
     return answers
 
 
@@ -132,36 +102,6 @@ def _to_explain(examples: Examples, split: NDArray[np.str_], at_most: int, seed:
         members = np.flatnonzero((examples.labels == label) & (split != UNUSED))
         parts.append(rng.permutation(members)[:at_most])
     return np.sort(np.concatenate(parts))
-
-
-def write_scores(question: Question, test: Examples, probabilities: NDArray[np.float32], this: Run) -> None:
-    """metrics.json and the tables of scores, also without the patients that training has seen."""
-    scores = score(
-        test.labels, probabilities, test.column("patient"), test.classes,
-        average_over=question.recipe.average_over, seed=question.seed,
-    )  # fmt: skip
-    metrics: dict[str, Any] = {"study": "jones2020", "recipe": question.recipe_name, "model": question.model}
-    metrics |= {"split": question.split, "classes": list(test.classes), "data.kind": this.about["data"]["kind"]}
-    metrics |= {f"train.{key}": this.about["training"][key] for key in ("seconds", "rows", "epochs")}
-    metrics |= {f"test.{key}": value for key, value in scores.flat.items()}
-    for row in scores.per_class.to_dict("records"):
-        name = row.pop("class")
-        metrics |= {f"test.per_class.{name}.{key}": value for key, value in row.items()}
-    usual = test.classes.index("N")
-    metrics |= {f"test.always_normal.{key}": value for key, value in always(test.labels, usual, len(test.classes)).items()}
-    shared = this.about["shared_patients"]
-    metrics["test.shared_patients"] = shared
-    alone = ~np.isin(test.column("patient"), shared)
-    if shared and alone.any():
-        rest = score(test.labels[alone], probabilities[alone], test.column("patient")[alone], test.classes, seed=question.seed)
-        metrics |= {f"test_unseen_patients.{key}": value for key, value in rest.flat.items()}
-        write_table(this.tables / "per_class_unseen_patients.csv", rest.per_class)
-    write_json(this.path / "metrics.json", metrics)
-    write_table(this.tables / "per_class.csv", scores.per_class)
-    write_table(this.tables / "per_patient.csv", scores.per_patient)
-    confusion = pd.DataFrame(scores.confusion, columns=list(test.classes))
-    confusion.insert(0, "true", test.classes)
-    write_table(this.tables / "confusion.csv", confusion)
 
 
 def explain(question: Question, classifier: Classifier, material: Material, answers: Answers, this: Run) -> Explained:

@@ -8,17 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ecglens.errors import EcglensError
 from ecglens.examples.beats import BeatFacts, cut_beats
 from ecglens.examples.examples import Examples
 from ecglens.examples.label_maps import label_map
 from ecglens.examples.splits import Plan, make_split, plan_training, shared_patients
-from ecglens.files import sha256, write_table
 from ecglens.progress import say
 from ecglens.recordings.databases import Database, Skipped, read_records
 from ecglens.recordings.places import records_present
 from ecglens.runs import Run
 from ecglens.studies.jones2020_recipe import Question
+from ecglens.studies.stages import expect_same_data, note_data, write_examples
 
 # Ten records that together hold the classes on the side where they are needed, for --quick
 _QUICK = {
@@ -75,32 +74,9 @@ def prepare(question: Question, which: Database, folder: Path, this: Run) -> Mat
     split = make_split(question.split, examples, question.seed)
     plan = plan_training(split, examples, validation=recipe.validation, resample=recipe.resample, seed=question.seed)
     plan = _at_most(plan, recipe.rows_at_most, question.seed)
-    records = sorted(set(examples.column("record")))
-    data = {
-        "kind": which.kind,
-        "database": which.name,
-        "title": which.title,
-        "version": which.version,
-        "licence": which.licence,
-        "facts": list(which.lead_facts),
-        "records": records,
-        "missing": list(missing),
-        "skipped": [asdict(item) for item in skipped],
-        "remarks": remarks,
-        "sha256": {
-            name: sha256(folder / name)
-            for record in records
-            for name in (f"{record}.hea", f"{record}.dat", f"{record}.atr", f"{record}.evidence.csv")
-            if (folder / name).is_file()
-        },
-    }
-    before = this.about.get("data")
-    if before is not None and before.get("sha256") != data["sha256"]:
-        raise EcglensError(
-            f"{this.path} was begun with other data ({len(before['records'])} records, now {len(records)}, or changed files); "
-            "choose another --out, or --overwrite"
-        )
-    _write_examples(examples, plan, this)
+    data = note_data(which, folder, sorted(set(examples.column("record"))), missing, skipped, remarks)
+    expect_same_data(this, data)
+    write_examples(examples, plan, this)
     this.note(data=data, beats=asdict(facts) | {"kept": len(examples)}, shared_patients=shared_patients(plan.split, examples))
     return Material(examples, plan, facts, skipped)
 
@@ -113,14 +89,3 @@ def _at_most(plan: Plan, limit: int, seed: int) -> Plan:
     rows = rng.choice(plan.rows, limit, replace=False)
     validation = rng.permutation(plan.validation)[: limit // 4]
     return replace(plan, rows=rows, validation=validation, times=np.bincount(rows, minlength=len(plan.times)))
-
-
-def _write_examples(examples: Examples, plan: Plan, this: Run) -> None:
-    table = examples.table[["id", "record", "patient", "r_sample"]].copy()
-    table["label"] = np.array(examples.classes)[examples.labels]
-    table["split"], table["times_drawn"] = plan.split, plan.times
-    write_table(this.path / "examples.csv", table)
-    write_table(this.tables / "examples.csv", examples.counts())
-    table["n"] = 1
-    counted = table.groupby(["label", "split"])[["n", "times_drawn"]].sum().reset_index()
-    write_table(this.tables / "splits.csv", counted.set_axis(["class", "split", "n", "drawn"], axis=1))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
 
 from ecglens.attribution.registry import find_method
-from ecglens.errors import EcglensError, choose, did_you_mean
+from ecglens.errors import EcglensError, choose
 from ecglens.examples.beats import BeatOptions
 from ecglens.examples.splits import RESAMPLING_RULES, VALIDATION_RULES
 from ecglens.models.scaling import SCALES
@@ -156,38 +155,6 @@ def _corrected(model: str, split: str) -> Recipe:
     if model == "cnn":
         return replace(recipe, rate=1e-3)
     return recipe
-
-
-def with_settings(recipe: Recipe, settings: list[str]) -> Recipe:
-    """The recipe with `NAME=VALUE` settings applied; raises EcglensError that names what is not understood."""
-    known = {field.name: getattr(recipe, field.name) for field in fields(Recipe)}
-    changes: dict[str, Any] = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise EcglensError(f"--set {setting!r}: expected NAME=VALUE, such as merge_case=true")
-        if name not in known:
-            hint = did_you_mean(name, list(known))
-            raise EcglensError(f"--set {name}: there is no such option{hint} (known: {', '.join(known)})")
-        changes[name] = _parsed(name, text, type(known[name]))
-    return replace(recipe, **changes)
-
-
-def _parsed(name: str, text: str, kind: type) -> Any:
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise EcglensError(f"--set {name}={text}: expected true or false")
-        return text.lower() == "true"
-    try:
-        return kind(text)
-    except ValueError:
-        raise EcglensError(f"--set {name}={text}: expected a number ({kind.__name__})") from None
-
-
-def differences(recipe: Recipe, other: Recipe) -> dict[str, tuple[Any, Any]]:
-    """The options on which two recipes differ: name to (value, other value)."""
-    left, right = asdict(recipe), asdict(other)
-    return {name: (left[name], right[name]) for name in left if left[name] != right[name]}
 
 
 @dataclass(frozen=True)

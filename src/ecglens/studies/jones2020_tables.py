@@ -26,7 +26,8 @@ from ecglens.runs import Run
 from ecglens.studies.evidence import write_evidence
 from ecglens.studies.jones2020_material import Answers, Material
 from ecglens.studies.jones2020_published import FIGURE_6, METRICS, PEERS, TABLE_1
-from ecglens.studies.jones2020_recipe import FURTHER_REASONS, REASONS, Question, differences, recipe_for
+from ecglens.studies.jones2020_recipe import FURTHER_REASONS, REASONS, Question, recipe_for
+from ecglens.studies.options import differing_options
 from ecglens.training.metrics import ranking_scores
 
 _PER_CLASS = 48  # beats per class, at most, on which class dependence is measured
@@ -261,24 +262,11 @@ def _write_extraction(question: Question, examples: Examples, this: Run, folder:
 
 def _write_recipes(question: Question, this: Run) -> None:
     """tables/recipes.csv: the options on which the two recipes differ, the value of this run, and why it matters."""
-    pair = [recipe_for(name, question.model, question.split, quick=False) for name in ("as-published", "corrected")]
-    rows = [
-        {
-            "option": name,
-            "as-published": values[0],
-            "corrected": values[1],
-            "this run": getattr(question.recipe, name),
-            "why": (REASONS | FURTHER_REASONS).get(name, "how it is trained"),
-        }
-        for name, values in differences(*pair).items()
-    ]
-    own = recipe_for(question.recipe_name, question.model, question.split, quick=False)
-    for name, (_, value) in differences(own, question.recipe).items():
-        if name not in {row["option"] for row in rows}:
-            both = [getattr(recipe, name) for recipe in pair]
-            rows.append(
-                {"option": name, "as-published": both[0], "corrected": both[1], "this run": value, "why": "set in this run"}
-            )
+    published, corrected, own = (
+        recipe_for(name, question.model, question.split, quick=False)
+        for name in ("as-published", "corrected", question.recipe_name)
+    )
+    rows = differing_options((published, corrected), own, question.recipe, REASONS | FURTHER_REASONS)
     write_table(this.tables / "recipes.csv", pd.DataFrame(rows))
     write_json(this.path / "tables" / "recipe.json", asdict(question.recipe))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ecglens.errors import EcglensError
 from ecglens.files import write_tensors
@@ -43,6 +43,33 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
 def drop_checkpoint(folder: Path) -> None:
     """Remove the checkpoint of a finished training."""
     (folder / FILE).unlink(missing_ok=True)
+
+
+def snapshot_path(folder: Path, epoch: int) -> Path:
+    """Where the weights after `epoch` epochs are kept."""
+    return folder / "snapshots" / f"epoch-{epoch:03d}.safetensors"
+
+
+def keep_snapshot(module: nn.Module, folder: Path, epoch: int) -> None:
+    """Write the weights as they are now, whole or not at all."""
+    path = snapshot_path(folder, epoch)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_tensors(path, {name: value.contiguous() for name, value in module.state_dict().items()})
+
+
+def load_snapshot(module: nn.Module, folder: Path, epoch: int) -> None:
+    """Put the weights kept after `epoch` epochs into `module`; raises EcglensError where there are none, or others."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = snapshot_path(folder, epoch)
+    try:
+        module.load_state_dict(load_file(path))
+    except FileNotFoundError:
+        raise EcglensError(f"{path} is missing; run the study again with --overwrite to keep it") from None
+    except (SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise EcglensError(f"{path} does not hold weights of this model: {reason}") from None
 
 
 def _take_tensors(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:

@@ -20,7 +20,7 @@ from ecglens.examples.examples import Examples
 from ecglens.models.classifier import Classifier
 from ecglens.models.scaling import scale
 from ecglens.progress import Bar, bar, say
-from ecglens.training.checkpoint import copied, drop_checkpoint, load_checkpoint, save_checkpoint
+from ecglens.training.checkpoint import copied, drop_checkpoint, keep_snapshot, load_checkpoint, save_checkpoint
 from ecglens.training.losses import loss_named
 
 _OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -88,10 +88,13 @@ def fit(
     options: TrainOptions,
     seed: int,
     folder: Path,
+    *,
+    keep_epochs: tuple[int, ...] = (),
 ) -> Fit:
     """Train `classifier.module` on `examples` at `rows` (repeats allowed), in place.
 
-    A checkpoint in `folder` is taken up where it stopped if it is of the same training; after the last epoch it is
+    keep_epochs: epochs after which `folder`/snapshots keeps the weights (`snapshot_path`), 0 for before the first step. A
+    checkpoint in `folder` is taken up where it stopped if it is of the same training; after the last epoch it is
     removed. The global random state is left as it was. Raises EcglensError when the loss is no longer a number.
     """
     classifier.expect(examples)
@@ -107,8 +110,12 @@ def fit(
         torch.random.fork_rng(devices=[]),
         bar("train", options.epochs * len(rows), trainer.epoch * len(rows)) as progress,
     ):
+        if trainer.epoch == 0 and 0 in keep_epochs:
+            keep_snapshot(classifier.module, folder, 0)
         while trainer.epoch < options.epochs and not trainer.stopped_early:
             trainer.one_epoch(progress)
+            if trainer.epoch in keep_epochs:
+                keep_snapshot(classifier.module, folder, trainer.epoch)
             save_checkpoint(folder, trainer.state() | {"fingerprint": fingerprint})
     if options.keep == "best" and trainer.best is not None:
         classifier.module.load_state_dict(trainer.best)
