@@ -129,6 +129,43 @@ def test_grad_cam_and_hires_cam_of_such_a_net_are_the_cam_divided_by_its_cells()
         np.testing.assert_allclose(maps(model, x, name, TARGET) * cam.shape[2], cam, rtol=1e-4, atol=1e-5)
 
 
+class Beside(nn.Module):
+    """A mean over time and an LSTM's state side by side before the head, in either order."""
+
+    def __init__(self, front: bool = True) -> None:
+        super().__init__()
+        self.front = front
+        self.last, self.state, self.head = nn.Conv1d(2, 4, 3), nn.LSTM(2, 5, batch_first=True), nn.Linear(9, 3)
+
+    def forward(self, x):
+        both = [self.last(x).mean(2), self.state(x.transpose(1, 2))[0][:, -1]]
+        return self.head(torch.cat(both if self.front else both[::-1], dim=1))
+
+
+@pytest.mark.parametrize("front", [True, False])
+@pytest.mark.parametrize("target", ["all", "a", "given"])
+def test_a_cam_says_what_the_head_takes_from_elsewhere(front, target):
+    model, x = classifier(seeded(lambda: Beside(front)), "last"), signals()
+    asked = np.array([0, 1, 2, 2, 1]) if target == "given" else target
+    found = explain(model, x, ["cam", "grad-cam"], target=asked, quiet=True)
+    cam, beside = found.native("cam")[:].mean(axis=-1)[..., 0], found.note("cam", "beside-the-map")
+    with torch.no_grad():
+        logits = model.module(torch.from_numpy(x)).numpy()
+        state = model.module.state(torch.from_numpy(x).transpose(1, 2))[0][:, -1].numpy()
+    weight, bias = (value.detach().numpy() for value in (model.module.head.weight, model.module.head.bias))
+    elsewhere = state @ (weight[:, 4:] if front else weight[:, :5]).T
+    label = {"all": slice(None), "a": 0}.get(target, TARGET)
+    row = slice(None) if target == "all" else np.arange(5)
+    np.testing.assert_allclose(beside, elsewhere[row, label], atol=1e-5)
+    np.testing.assert_allclose(cam + beside + bias[label], logits[row, label], atol=1e-5)
+
+
+def test_a_cam_of_the_whole_head_has_nothing_beside_it():
+    found = explain(gap(), signals(), ["cam"], quiet=True)
+    with pytest.raises(EcglensError, match="beside-the-map"):
+        found.note("cam", "beside-the-map")
+
+
 class PooledByModule(nn.Module):
     """A global mean by nn.AdaptiveAvgPool1d, dropout, then the head."""
 
@@ -142,7 +179,7 @@ class PooledByModule(nn.Module):
 
 def test_the_head_is_found_whichever_way_the_mean_is_taken():
     model = classifier(seeded(lambda: PooledByModule(nn.AdaptiveAvgPool1d(1))), "last")
-    assert linear_head(model) is model.module.head
+    assert linear_head(model) == (model.module.head, slice(0, 4))
     x = signals()
     with torch.no_grad():
         wanted = model.module(torch.from_numpy(x))[:, 1].numpy() - model.module.head.bias[1].item()

@@ -101,31 +101,42 @@ def guided_grad_cam(batch: Pass, relu: bool = True) -> Tensor:
         equation="sum over channels of w[class, channel] A: its mean over time plus the bias is the logit",
         source="Zhou 2016, arXiv:1512.04150, eq. 2",
         passes="1 forward for all classes",
-        signed=True, leads=False, resolution=_LAYER, needs=("mean and linear head",), blind_to=_NO_LEADS,
-        sums_to="logit less the bias, as the mean over time",
+        signed=True, leads=False, resolution=_LAYER, needs=("mean and linear head",),
+        blind_to=_NO_LEADS + "; what the head takes from elsewhere (kept beside it as 'beside-the-map')",
+        sums_to="logit less the bias and what the head takes from elsewhere, as the mean over time",
     ),
 )  # fmt: skip
 def cam(batch: Pass) -> Tensor:
-    """(example, 1, cell)."""
-    head = batch.shared.once("linear head", lambda: linear_head(batch.classifier))
+    """(example, 1, cell).
+
+    Where the head also takes something that is no mean over the layer (an LSTM's state), what that adds to the logit is the
+    note "beside-the-map" (example,).
+    """
+    head, columns = batch.shared.once("linear head", lambda: linear_head(batch.classifier))
     if batch.shared.output != "logit":
         raise EcglensError("cam explains logits; ask for output='logit', or for grad-cam")
     memo = batch.forward.memo
     if "cam" not in memo:
         activations = batch.quick_activations
         with torch.no_grad():  # all classes at once, as a convolution one sample wide
-            maps = F.conv1d(activations.flatten(2), head.weight[:, :, None])
+            maps = F.conv1d(activations.flatten(2), head.weight[:, columns, None])
             memo["cam"] = maps.reshape(*maps.shape[:2], *activations.shape[2:])
+            if head.in_features > activations.shape[1]:
+                bias = 0.0 if head.bias is None else head.bias
+                memo["beside the cam"] = batch.quick_logits - bias - maps.mean(2)
+    if "beside the cam" in memo:
+        batch.notes["beside-the-map"] = memo["beside the cam"].gather(1, batch.target[:, None])[:, 0]
     first = int(batch.target[0])
     if bool((batch.target == first).all()):
         return memo["cam"][:, first : first + 1]  # a view, nothing is copied
     return memo["cam"][torch.arange(len(batch.target)), batch.target][:, None]
 
 
-def linear_head(classifier: Classifier) -> nn.Linear:
-    """The single linear layer behind a global mean over time; raises EcglensError where the model has no such head.
+def linear_head(classifier: Classifier) -> tuple[nn.Linear, slice]:
+    """The linear layer that gives the logits from the mean over time of the CAM layer, and which of its inputs that mean is.
 
-    Found by trying: the head's input must be the mean over time of the CAM layer's output, and its output the logits.
+    Found by trying: its first or last inputs, or all, must be the mean over time of the CAM layer's output, and its output
+    the logits. Raises EcglensError where the model has no such head.
     """
     module, name = classifier.module, classifier.cam_layer
     linear = [part for part in module.modules() if isinstance(part, nn.Linear)]
@@ -148,14 +159,21 @@ def linear_head(classifier: Classifier) -> nn.Linear:
             hook.remove()
     fits = "layer" in caught and "head_in" in caught and caught["head_out"].shape == logits.shape
     fits = fits and torch.equal(caught["head_out"], logits) and caught["layer"].dim() >= 3
-    mean = caught["layer"].flatten(2).mean(2) if fits else None
-    if (
-        mean is None
-        or mean.shape != caught["head_in"].shape
-        or not torch.allclose(mean, caught["head_in"], rtol=1e-4, atol=1e-6)
-    ):
+    columns = _columns_of(caught["layer"].flatten(2).mean(2), caught["head_in"]) if fits else None
+    if columns is None:
         raise EcglensError(_no_head(classifier))
-    return head
+    return head, columns
+
+
+def _columns_of(mean: Tensor, taken: Tensor) -> slice | None:
+    """Where in `taken` (example, input) the mean (example, channel) is: at the front or at the back."""
+    n = mean.shape[1]
+    if taken.dim() != 2 or taken.shape[1] < n:
+        return None
+    for columns in (slice(0, n), slice(taken.shape[1] - n, taken.shape[1])):
+        if torch.allclose(mean, taken[:, columns], rtol=1e-4, atol=1e-6):
+            return columns
+    return None
 
 
 def _no_head(classifier: Classifier) -> str:

@@ -178,6 +178,11 @@ class Pass:
         return self.forward.result[0]
 
     @property
+    def quick_logits(self) -> Tensor:
+        """(example, class) without a graph: from a forward pass without gradients where none was done."""
+        return self.forward.quick_result[0].detach()
+
+    @property
     def quick_activations(self) -> Tensor:
         """Output of the CAM layer without its graph: from a forward pass without gradients where none was done."""
         found = self.forward.quick_result[1]
