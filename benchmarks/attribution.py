@@ -21,7 +21,7 @@ from ecglens.analysis.precision import profiles_to_precision
 from ecglens.attribution import explain
 from ecglens.attribution.folding import folded
 from ecglens.attribution.passes import Pass, Shared, undisturbed
-from ecglens.attribution.registry import find_method
+from ecglens.attribution.registry import Method, find_method
 from ecglens.models import Classifier, create
 
 _FOUR = ("saliency", "input-x-gradient", "grad-cam", "guided-grad-cam")
@@ -60,10 +60,10 @@ def paired(repeats: int, base: Callable[[], object], mine: Callable[[], object],
     return Paired(middle, low, high, *np.median(each, axis=0))
 
 
-def resnet(n_leads: int, length: int) -> Classifier:
-    """Issue A's network with batch norms that have seen something."""
+def resnet(n_leads: int, length: int, name: str = "resnet") -> Classifier:
+    """Issue A's network, or another by name, with batch norms that have seen something."""
     torch.manual_seed(0)
-    made = create("resnet", classes=list("AEjLNPRV"), leads=[f"lead {k}" for k in range(n_leads)], length=length, fs=360)
+    made = create(name, classes=list("AEjLNPRV"), leads=[f"lead {k}" for k in range(n_leads)], length=length, fs=360)
     for part in made.module.modules():
         if isinstance(part, nn.BatchNorm1d):
             part.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
@@ -153,29 +153,35 @@ def all_classes(repeats: int) -> None:
     print(f"cam of 8 classes: {took} of the bare forward ({len(x) / took.mine:.0f} examples/s)")
 
 
-def learned_mask(repeats: int) -> None:
+def learned_mask(repeats: int, model: Classifier, steps: int) -> None:
     """The learned mask of 256 examples at once, beside bare forwards and backwards, and one example at a time."""
-    model, x, steps = resnet(2, 430), torch.randn(256, 2, 430), 5
+    module, x = model.module, torch.randn(256, len(model.leads), model.length)
     target = np.zeros(len(x), np.int64)
-    mask, shared = find_method("deletion-mask", {"steps": steps}), Shared(model, writes=False)  # as `explain` finds out
+    whole = folded(module, model.cam_layer, x[:2])  # as `explain` does, once for a data set
+    mask = find_method("deletion-mask", {"steps": steps, "starts": 1, "tolerance": 0.0})
+    shared = Shared(model, writes=False, folded=whole)
+    singles = [4 if steps > 50 else 16, max(1, min(steps, 20))]  # examples and steps of the slow way: it is linear in both
+    single = find_method("deletion-mask", {"steps": singles[1], "starts": 1, "tolerance": 0.0})
 
     def bare() -> None:
         for _ in range(steps):
             probe = x.clone().requires_grad_()
-            torch.autograd.grad(model.module(probe)[:, 0].sum(), probe)
+            torch.autograd.grad(module(probe)[:, 0].sum(), probe)
 
-    def ours() -> None:
-        with undisturbed(model.module):
-            mask(Pass.of(shared, x, None, target, np.arange(len(x))))
+    def ours(method: Method = mask) -> None:
+        with undisturbed(module):
+            batch = Pass.of(shared, x, None, target, np.arange(len(x)))
+            batch.predicted(with_graph=False)  # as `explain` does
+            method(batch)
 
     def one_at_a_time() -> None:
-        with undisturbed(model.module):
-            for row in range(16):
-                mask(Pass.of(shared, x[row : row + 1], None, target[:1], np.array([row])))
+        with undisturbed(module):
+            for row in range(singles[0]):
+                single(Pass.of(shared, x[row : row + 1], None, target[:1], np.array([row])))
 
-    took, slow = paired(repeats, bare, ours, at_least_s=30), paired(repeats, one_at_a_time, ours)
-    print(f"learned mask, 256 at once: {took} of bare forward + backward, "
-          f"{slow.ratio * len(x) / 16:.1f} x one example at a time")  # fmt: skip
+    took, slow = paired(repeats, bare, ours, at_least_s=30), paired(repeats, one_at_a_time, lambda: ours(single))
+    print(f"learned mask, {model.name} {len(model.leads)} x {model.length}, 256 at once, {steps} steps: {took} of bare "
+          f"forward + backward, {slow.ratio * len(x) / singles[0]:.1f} x one example at a time")  # fmt: skip
 
 
 def lead_shapley(repeats: int) -> None:
@@ -243,17 +249,23 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--run", type=Path, help="a trained jones2020 run: measures --precision on all beats of MIT-BIH")
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--mask-steps", type=int, help="measure the learned mask alone, with so many steps")
     asked = parser.parse_args()
     warnings.simplefilter("ignore")  # captum's remarks on hooks
     if asked.run is not None:
         precision(asked.repeats, asked.run, asked.data)
         return
     print(f"{torch.get_num_threads()} threads, medians (and quartiles) of at least {asked.repeats} interleaved repeats")
+    if asked.mask_steps is not None:
+        for model in (resnet(2, 430), resnet(1, 720, "ecgnet-cam")):
+            learned_mask(asked.repeats, model, asked.mask_steps)
+        return
     four_methods(asked.repeats, 2, 430)
     four_methods(asked.repeats, 12, 1000)
     into_the_store(asked.repeats)
     all_classes(asked.repeats)
-    learned_mask(asked.repeats)
+    learned_mask(asked.repeats, resnet(2, 430), 5)
+    learned_mask(asked.repeats, resnet(1, 720, "ecgnet-cam"), 5)
     lead_shapley(asked.repeats)
 
 

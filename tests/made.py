@@ -100,6 +100,18 @@ def tiny(examples: Examples, *, seed: int = 0, scale: str = "none") -> Classifie
     return Classifier(module, "tiny", examples.classes, examples.leads, examples.fs, examples.length, scale, cam_layer="conv")
 
 
+# networks whose blocks divide the time evenly
+_MULTIPLES = {"ecgnet": 12, "ecgnet-cam": 60}
+
+
+def fitting(name: str, length: int = 60) -> int:
+    """The shortest length from `length` on that the model of the registry takes."""
+    from ecglens.models import MODELS
+
+    length, of = max(length, MODELS[name].min_length), _MULTIPLES.get(name, 1)
+    return -(-length // of) * of
+
+
 def created(name: str, examples: Examples, *, seed: int = 0, scale: str = "none") -> Classifier:
     """A model of the registry that fits the examples, from a seed."""
     from ecglens.models import create

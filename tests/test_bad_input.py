@@ -123,6 +123,22 @@ def test_a_header_date_that_wfdb_rejects_costs_no_record(tiny_run: Callable, own
     assert skipped_lines(done.err) == []
 
 
+def test_a_mark_that_outlives_the_signal_costs_the_mark_and_is_said_in_run_and_report_and_not_the_record(
+    tiny_run: Callable, own_data: Path, tmp_path: Path
+) -> None:
+    folder = own_data / "mitdb"
+    marks = wfdb.rdann(str(folder / "109"), "atr")
+    samples, symbols = [*marks.sample, 60 * 360 + 90], [*marks.symbol, "L"]
+    wfdb.wrann("109", "atr", np.array(samples), np.array(symbols), aux_note=[*marks.aux_note, ""], write_dir=str(folder))
+    done = tiny_run(tmp_path / "run", data=own_data)
+    assert done.code == 0, done.err
+    said = f"1 of the {len(samples)} marks in 109.atr lie behind the signal's end at 60.00 s and are left out: at 60.25 s"
+    assert said in done.err
+    assert about(tmp_path / "run")["data"]["remarks"] == [f"109: {said}"]
+    assert said.replace("'", "&#39;") in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "109" in about(tmp_path / "run")["data"]["records"]
+
+
 def test_beats_on_invalid_samples_are_counted_and_left_out_and_the_record_stays(
     tiny_run: Callable, own_data: Path, tmp_path: Path, write_record: Callable[..., Path]
 ) -> None:
@@ -239,7 +255,7 @@ WORDS = [
     (["--set", "neighbours=all"], "unknown neighbours 'all'"),
     (["--set", "padding=left"], "unknown padding 'left'"),
     (["--set", "loss=hinge"], "'hinge'"),
-    (["--set", "optimiser=sgd"], "unknown optimiser 'sgd'"),
+    (["--set", "optimiser=lion"], "unknown optimiser 'lion'"),
     (["--set", "schedule=cosine"], "unknown schedule 'cosine'"),
     (["--set", "keep=first"], "unknown keep 'first'"),
     (["--set", "scale=big"], "'big'"),

@@ -47,8 +47,9 @@ def data_list() -> None:
     from ecglens.recordings.databases import DATABASES
 
     for which in DATABASES.values():
+        n_records = which.n_records or len(which.records)
         click.echo(
-            f"{which.name:8} {which.title} {which.version}: {len(which.records)} records, {which.n_leads} leads, "
+            f"{which.name:8} {which.title} {which.version}: {n_records} records, {which.n_leads} leads, "
             f"{which.fs:g} Hz, {which.megabytes:g} MB\n{'':8} {which.licence}; {which.address}\n{'':8} {which.citation}"
         )
         for fact in which.lead_facts:
@@ -60,14 +61,18 @@ def data_list() -> None:
 @click.option("--data", "folder", type=_FOLDER, help="Put it into DIR/NAME.  [default: the user's cache]")
 @click.option("--from", "address", help="Address of a mirror.  [default: PhysioNet]")
 def data_fetch(name: str, folder: Path | None, address: str | None) -> None:
-    """Download a database, file by file; files already right are skipped, each is checked by SHA-256."""
+    """Download a database, file by file; files already right are skipped, each is checked by SHA-256.
+
+    The list of SHA-256 comes with ecglens, or from the publisher.
+    """
     from ecglens.recordings.databases import database
-    from ecglens.recordings.places import cache_folder, fetch
+    from ecglens.recordings.places import cache_folder, checksums_in, fetch
 
     which = database(name)
     target = folder or cache_folder()
     fetched = fetch(which, target, address)
-    click.echo(f"{target / name}: {len(fetched)} files fetched, {len(which.checksums) - len(fetched)} were right already")
+    n_right = len(checksums_in(which, target / name)) - len(fetched)
+    click.echo(f"{target / name}: {len(fetched)} files fetched, {n_right} were right already")
 
 
 @data.command("verify")
@@ -94,9 +99,17 @@ def data_verify(name: str, folder: Path | None) -> None:
 @cli.command()
 @click.argument("study")
 @click.option("--recipe", default="corrected", show_default=True, help="as-published or corrected.")
-@click.option("--model", help="cnn, lstm, resnet or resnet-rr.  [default: cnn as published, else resnet]")
-@click.option("--split", default="holdout", show_default=True, help="holdout, patients, leave-patients-out or ds1-ds2.")
-@click.option("--classes", default="jones", show_default=True, help="jones (eight classes) or aami.")
+@click.option(
+    "--model",
+    help="jones2020: cnn, lstm, resnet or resnet-rr.  vijayarangan2020: ecgnet, ecgnet-cam, hannun, zihlmann, or all for the "
+    "paper's comparison table.  [default: cnn as published, else resnet; ecgnet-cam]",
+)
+@click.option(
+    "--split",
+    help="jones2020: holdout, patients, leave-patients-out or ds1-ds2.  vijayarangan2020: shuffled, patients or ds1-ds2.  "
+    "[default: holdout; shuffled as published, else ds1-ds2]",
+)
+@click.option("--classes", help="jones2020: jones (eight classes) or aami.  vijayarangan2020: all (eight) or beats (five).")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Change one option of the recipe; repeatable.")
 @click.option("--quick", is_flag=True, help="Ten records, short training: a look in about a minute.")
 @click.option("--stop-after", help="examples, training, attribution or analysis; the same command goes on from there.")

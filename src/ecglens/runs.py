@@ -18,7 +18,8 @@ from ecglens.files import write_json
 UNFINISHED, STOPPED, COMPLETE = "unfinished", "stopped as asked", "complete"
 _OURS = (
     "metrics.json", "model.json", "model.safetensors", "checkpoint.safetensors", "examples.csv",
-    "predictions.csv", "report.html", "tables", "figures", "attributions", "snapshots", "run.json",
+    "predictions.csv", "report.html", "tables", "figures", "attributions", "snapshots", "starts", "nets",
+    "run.json",
 )  # fmt: skip
 _LIBRARIES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "wfdb")
 

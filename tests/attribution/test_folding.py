@@ -159,3 +159,27 @@ def test_a_hook_of_the_users_own_is_still_heard():
         wanted.append(torch.autograd.grad(model.module(x)[0, label], x)[0][0].numpy())
     found = explain(model, signals(), ["saliency"], target=_TARGET, quiet=True)["saliency"][:]
     np.testing.assert_allclose(found, np.stack(wanted), rtol=1e-3, atol=1e-5)
+
+
+class Tailed(nn.Module):
+    """The CAM layer is a container, which tracing would take apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv1d(2, 4, 3), nn.BatchNorm1d(4)
+        self.tail = nn.Sequential(nn.Conv1d(4, 5, 3), nn.BatchNorm1d(5), nn.ReLU())
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.head(self.tail(torch.relu(self.norm(self.first(x)))).mean(2))
+
+
+def test_a_cam_layer_that_holds_layers_is_kept_whole_and_the_rest_folded():
+    model, x = classifier(seeded(Tailed), "tail"), signals()
+    whole = folded(model.module, "tail", torch.from_numpy(x))
+    norms = [name for name, part in whole.named_modules() if isinstance(part, nn.BatchNorm1d)]
+    assert norms == ["tail.1"]
+    found = explain(model, x, ["cam"], target=np.zeros(5, np.int64), quiet=True).native("cam")[:]
+    with torch.no_grad():
+        logits = model.module(torch.from_numpy(x))[:, 0].numpy()
+    np.testing.assert_allclose(found.mean(axis=(1, 2)) + model.module.head.bias[0].item(), logits, atol=1e-5)

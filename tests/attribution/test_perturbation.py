@@ -16,7 +16,7 @@ from ecglens.attribution.passes import Pass, Shared, undisturbed
 from ecglens.attribution.perturbation import coalition_scores, shapley_weights
 from ecglens.errors import EcglensError
 from ecglens.examples.regions import Regions
-from made import FEW, toy_problem
+from made import FEW
 from nets import LENGTH, Linear, classifier, flat, gap, maps, one_pass, seeded, signals
 
 TARGET = np.array([0, 1, 2, 2, 1])
@@ -227,100 +227,3 @@ def test_too_many_leads_are_referred_to_the_sampled_method():
     with pytest.raises(EcglensError, match=r"17 leads have .*coalitions.*lead-shapley-sampled"):
         maps(model, x, "lead-shapley")
     assert maps(model, x, "lead-shapley-sampled", options={"orders": 2}).shape == (3, 17, 1)
-
-
-# ------------------------------------------------------------------------------------------------ deletion mask
-
-
-def _trained():
-    """A small net that tells the toy problem's bumps apart."""
-    examples = toy_problem(64)
-    x, labels = torch.from_numpy(examples.signals), torch.from_numpy(examples.labels)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        module = nn.Sequential(nn.Conv1d(2, 4, 5, padding=2), nn.ReLU(), nn.Flatten(), nn.Linear(96, 2))
-        optimiser = torch.optim.Adam(module.parameters(), lr=0.02)
-        for _ in range(60):
-            optimiser.zero_grad()
-            nn.functional.cross_entropy(module(x), labels).backward()
-            optimiser.step()
-        assert (module(x).argmax(1) == labels).float().mean() > 0.95
-        with torch.no_grad():
-            # sure, but not so sure that a probability of 1 has no gradient
-            logits = module(x)
-            share = 3 / (logits[:, 0] - logits[:, 1]).abs().mean()
-            module[3].weight.mul_(share)
-            module[3].bias.mul_(share)
-    for value in module.parameters():
-        value.grad = None
-    return classifier(module.eval(), classes=examples.classes), examples.signals, examples.labels
-
-
-def test_what_the_mask_deletes_costs_the_class_more_than_a_random_mask_of_equal_mass():
-    model, x, labels = _trained()
-    x, labels = x[:16], labels[:16]
-    found = maps(model, x, "deletion-mask", labels, options={"steps": 80, "l1": 0.3})
-    assert found.shape == x.shape
-    assert (found >= 0).all()
-    assert (found <= 1).all()
-
-    def chance(shown):
-        with torch.no_grad():
-            return model.module(torch.from_numpy(shown.astype(np.float32))).softmax(1).numpy()[np.arange(16), labels]
-
-    rng = np.random.default_rng(0)
-    shuffled = np.stack([rng.permutation(each.ravel()).reshape(each.shape) for each in found])
-    fall, by_chance = chance(x) - chance(x * (1 - found)), chance(x) - chance(x * (1 - shuffled))
-    assert fall.mean() > by_chance.mean() + 0.2
-    assert (fall > by_chance).mean() > 0.9
-
-
-def test_a_mask_does_not_meet_its_batch_mates():
-    model, x, labels = _trained()
-    options = {"steps": 30}
-    together = maps(model, x[:6], "deletion-mask", labels[:6], options=options)
-    for row in range(6):
-        alone = maps(model, x[:6], "deletion-mask", labels[row : row + 1], rows=np.array([row]), options=options)
-        np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
-    louder = x[:6].copy()
-    louder[1:] *= 30
-    np.testing.assert_allclose(maps(model, louder, "deletion-mask", labels[:6], options=options)[0], together[0], atol=1e-5)
-
-
-def test_a_mask_equals_a_slow_descent_on_one_example_by_hand():
-    model, x, labels = _trained()
-    one, label = torch.from_numpy(x[3:4]).double(), int(labels[3])
-    told = {"steps": 12, "rate": 0.02, "l1": 0.4, "l2": 0.0, "start": 0.5}
-    found = maps(model, x[3:4], "deletion-mask", [label], options=told)[0]
-    model.module.double()
-    mask = torch.full((1, 2, LENGTH), 0.5, dtype=torch.float64)
-    first, second = torch.zeros_like(mask), torch.zeros_like(mask)
-    for step in range(1, 13):
-        probe = mask.clone().requires_grad_(True)
-        cost = 0.4 * (1 - probe).sum() / 48 + model.module(probe * one).softmax(1)[0, label]
-        (gradient,) = torch.autograd.grad(cost, probe)
-        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
-        mask = mask - 0.02 * (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
-        mask = mask.clamp(0, 1)
-    # l2 has a test of its own: of neighbours that are equal but for the last digit either one may be the larger
-    assert np.isclose(found, 1 - mask[0].numpy(), atol=1e-3).mean() > 0.95
-    assert np.abs(found - 0.5).max() > 0.1
-
-
-def test_neighbours_cost_what_the_second_weight_says():
-    model, x, labels = _trained()
-    rough, smooth = (
-        maps(model, x[:8], "deletion-mask", labels[:8], options={"steps": 60, "l2": l2, "l1": 0.3}) for l2 in (0.0, 3.0)
-    )
-    assert np.abs(np.diff(smooth, axis=2)).mean() < 0.5 * np.abs(np.diff(rough, axis=2)).mean()
-
-
-def test_a_dearer_deletion_deletes_less():
-    model, x, labels = _trained()
-    cheap, dear = (maps(model, x[:8], "deletion-mask", labels[:8], options={"steps": 60, "l1": l1}) for l1 in (0.1, 5.0))
-    assert dear.mean() < cheap.mean()
-
-
-def test_no_step_leaves_the_mask_where_it_starts():
-    found = maps(gap(), signals(), "deletion-mask", TARGET, options={"steps": 0, "start": 0.25})
-    np.testing.assert_allclose(found, 0.75)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ecglens.errors import EcglensError
 from ecglens.examples.label_maps import LABEL_MAPS, label_map
-from ecglens.recordings.recording import BEAT_SYMBOLS
+from ecglens.recordings.recording import BEAT_SYMBOLS, RHYTHMS
 
 symbols = st.lists(st.sampled_from([*sorted(BEAT_SYMBOLS), "+", "~", "|", "!"]), max_size=20)
 
@@ -48,8 +48,29 @@ def test_merging_case_in_aami_keeps_lower_case_classes_where_the_standard_has_th
     assert [aami.classes[k] for k in aami.indices(np.array(["e", "a"]), merge_case=True)] == ["V", "S"]
 
 
+def test_the_classes_of_vijayarangan_are_in_the_papers_order_and_each_has_a_beat_or_a_rhythm() -> None:
+    whole, beats = label_map("vijayarangan"), label_map("vijayarangan-beats")
+    assert whole.classes == ("N", "PVC", "PAC", "AFIB", "SVTA", "SBR", "LBBB", "RBBB")
+    assert whole.rhythms == {"AFIB": "(AFIB", "SVTA": "(SVTA", "SBR": "(SBR"}
+    assert [name for name, symbols in whole.symbols.items() if not symbols] == list(whole.rhythms)
+    assert whole.indices(np.array(list("NVALRaj/Q+"))).tolist() == [0, 1, 2, 6, 7, -1, -1, -1, -1, -1]
+    assert beats.symbols == {name: symbols for name, symbols in whole.symbols.items() if symbols}
+    assert beats.names == {name: whole.names[name] for name in beats.classes}
+
+
+@pytest.mark.parametrize("name", LABEL_MAPS)
+def test_every_rhythm_is_a_class_of_its_own_with_a_label_that_physionet_knows(name: str) -> None:
+    rhythms = LABEL_MAPS[name].rhythms
+    assert set(rhythms) <= set(LABEL_MAPS[name].classes)
+    assert len(set(rhythms.values())) == len(rhythms)
+    assert set(rhythms.values()) <= RHYTHMS
+    assert bool(rhythms) == (name == "vijayarangan")
+
+
 def test_an_unknown_set_of_classes_is_answered_with_the_known_ones() -> None:
     with pytest.raises(
-        EcglensError, match=r"unknown set of classes 'amii'; did you mean 'aami'\? \(choose from: aami, jones\)"
+        EcglensError,
+        match=r"unknown set of classes 'amii'; did you mean 'aami'\? "
+        r"\(choose from: aami, jones, vijayarangan, vijayarangan-beats\)",
     ):
         label_map("amii")

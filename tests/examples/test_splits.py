@@ -31,6 +31,7 @@ from ecglens.examples.splits import (
     split_by_beat,
     split_by_patient,
     split_by_records,
+    split_per_class,
 )
 
 # (class, record) of each example; few records, so that each holds several classes
@@ -263,6 +264,54 @@ def test_a_seed_gives_one_draw_and_another_seed_another(make_examples, rule: str
     split = np.full(3080, TRAIN)
     first, again, other = (resample_classes(split, examples, rule, seed).times.tolist() for seed in (0, 0, 1))
     assert first == again != other
+
+
+@given(drawn=rows, seed=seeds, limit=st.integers(1, 40))
+def test_so_many_of_a_class_come_as_evenly_from_its_patients_as_they_have_them(
+    make_examples, drawn: list, seed: int, limit: int
+) -> None:
+    examples = examples_of(make_examples, drawn)
+    draw = resample_classes(np.full(len(examples), TRAIN), examples, f"{limit}-per-class", seed)
+    assert draw.times.max() == 1
+    patients = examples.column("patient")
+    for label in np.unique(examples.labels):
+        there = Counter(patients[examples.labels == label])
+        taken = Counter(patients[draw.rows[examples.labels[draw.rows] == label]])
+        assert sum(taken.values()) == min(limit, sum(there.values()))
+        # nobody gives two more than somebody who has some left
+        for name, n in there.items():
+            assert taken[name] == n or max(taken.values()) - taken[name] <= 1
+
+
+@pytest.mark.parametrize("rule", ["0-per-class", "-3-per-class", "per-class", "5-per-record", "2.5-per-class"])
+def test_a_number_of_windows_that_is_none_is_refused(make_examples, rule: str) -> None:
+    with pytest.raises(EcglensError, match="unknown resampling"):
+        resample_classes(np.array([TRAIN, TRAIN]), make_examples([0, 1], ["a", "b"]), rule, 0)
+
+
+@given(drawn=rows, seed=seeds, per_class=st.integers(5, 30))
+def test_a_split_of_so_many_of_each_class_tests_a_fifth_of_them(make_examples, drawn: list, seed: int, per_class: int) -> None:
+    examples = examples_of(make_examples, drawn)
+    split = split_per_class(examples, seed, per_class)
+    for label in np.unique(examples.labels):
+        mine = split[examples.labels == label]
+        taken = min(len(mine), per_class)
+        assert (mine != UNUSED).sum() == taken
+        assert (mine == TEST).sum() == round(0.2 * taken)
+    again, other = (split_per_class(examples, each, per_class) for each in (seed, seed + 1))
+    assert (split == again).all()
+    if len(examples) > 60:
+        assert (split != other).any()
+
+
+def test_a_split_of_2500_of_each_class_has_2000_to_train_and_500_to_test(make_examples) -> None:
+    examples = many(make_examples, (4000, 2600, 100))
+    split = split_per_class(examples, 0, 2500)
+    counts = Counter(zip(examples.labels.tolist(), split.tolist(), strict=True))
+    assert counts == {
+        (0, TRAIN): 2000, (0, TEST): 500, (0, UNUSED): 1500, (1, TRAIN): 2000, (1, TEST): 500, (1, UNUSED): 100,
+        (2, TRAIN): 80, (2, TEST): 20,
+    }  # fmt: skip
 
 
 def test_resampling_without_training_rows_or_with_an_unknown_rule_is_refused(make_examples) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from ecglens.errors import EcglensError
 from ecglens.models import MODELS, create
-from made import FEW, created, random_examples
+from made import FEW, created, fitting, random_examples
 
 
 def _jones(n_leads: int = 1, length: int = 860) -> nn.Module:
@@ -64,6 +64,7 @@ def test_the_shortest_length_works_and_one_sample_less_is_refused(name):
 @FEW
 @given(st.integers(1, 4), st.integers(1, 9), st.integers(46, 150), st.integers(1, 3))
 def test_every_model_takes_one_tensor_and_returns_finite_logits(name, n_leads, n_classes, length, n):
+    length = fitting(name, length)
     model = create(name, classes=n_classes, leads=n_leads, length=length)
     with torch.no_grad():
         out = model.module.eval()(torch.randn(n, n_leads, length))
@@ -73,24 +74,27 @@ def test_every_model_takes_one_tensor_and_returns_finite_logits(name, n_leads, n
 
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_the_layer_for_class_activation_maps_exists_and_puts_out_filters_over_time(name):
-    model = create(name, classes=2, leads=1, length=96)
+    length = fitting(name, 96)
+    model = create(name, classes=2, leads=1, length=length)
+    mixing = [part for part in model.module.modules() if isinstance(part, nn.Conv1d | nn.Conv2d) and part.kernel_size[-1] > 1]
     if model.cam_layer is None:
-        assert not any(isinstance(part, nn.Conv1d) for part in model.module.modules())
+        assert not mixing
         return
-    layer = model.module.get_submodule(model.cam_layer)
-    assert isinstance(layer, nn.Conv1d)
-    # the last convolution that runs: nothing after it mixes samples
-    seen = []
-    for part in model.module.modules():
-        if isinstance(part, nn.Conv1d) and part.kernel_size[0] > 1:
-            part.register_forward_hook(lambda this, _i, _o: seen.append(this))
-    model.module.eval()(torch.zeros(2, 1, 96))
-    assert seen[-1] is layer
+    layer, order, shapes = model.module.get_submodule(model.cam_layer), [], []
+    layer.register_forward_hook(lambda _m, _i, out: shapes.append(out.shape))
+    for part in {*mixing, layer}:
+        part.register_forward_hook(lambda this, _i, _o: order.append(this))
+    model.module.eval()(torch.zeros(2, 1, length))
+    # nothing after it mixes samples
+    assert order[-1] is layer
+    assert order.count(layer) == 1
+    assert len(shapes[0]) == 3
+    assert shapes[0][2] <= length
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_the_same_seed_gives_the_same_fresh_model(name):
-    examples = random_examples(leads=1)
+    examples = random_examples(leads=1, length=fitting(name, 60))
     one, two, other = (created(name, examples, seed=seed).module.state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(one[key], two[key]) for key in one)
     assert any(not torch.equal(one[key], other[key]) for key in one)

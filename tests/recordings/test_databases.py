@@ -1,10 +1,13 @@
-"""What is known about mitdb, against what the publisher gives out."""
+"""What is known about databases, against what the publishers give out, and records that cannot be used."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pytest
@@ -13,6 +16,9 @@ import wfdb
 from ecglens.errors import EcglensError
 from ecglens.recordings.databases import DATABASES, Skipped, database, read_records
 from ecglens.recordings.recording import Recording
+from ecglens.recordings.simulated import simulated_database
+from ecglens.simulation.cohort import write_cohort
+from ecglens.simulation.settings import Settings, with_settings
 
 MITDB = DATABASES["mitdb"]
 
@@ -36,7 +42,9 @@ def test_two_records_of_one_person_are_one_patient() -> None:
 
 
 def test_an_unknown_database_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(EcglensError, match=r"unknown database 'mitbd'; did you mean 'mitdb'\? \(choose from: mitdb\)"):
+    with pytest.raises(
+        EcglensError, match=r"unknown database 'mitbd'; did you mean 'mitdb'\? \(choose from: ltafdb, ltdb, mitdb\)"
+    ):
         database("mitbd")
 
 
@@ -148,3 +156,105 @@ def test_the_order_of_leads_comes_from_the_database(tmp_path: Path, write_record
     which = replace(MITDB, lead_order={"100": ("Y", "X")})
     (found,) = read_records(which, tmp_path, ("100",), [], swap_leads=True)
     assert found.leads == ("Y", "X")
+
+
+# ------------------------------------------------------------------------------------------------ databases without a list
+
+
+def test_long_term_databases_are_known_by_their_facts_and_have_no_invented_checksums() -> None:
+    for name, n_records in {"ltafdb": 84, "ltdb": 7}.items():
+        which = database(name)
+        assert (which.n_records, which.fs, which.n_leads, which.checksums, which.records) == (n_records, 128.0, 2, {}, ())
+        assert which.address == f"https://physionet.org/files/{name}/1.0.0/"
+        assert "Attribution" in which.licence
+
+
+def test_patients_of_ltafdb_are_not_those_of_mitdb_with_records_of_the_same_names(tmp_path: Path, write_record) -> None:
+    for name in ("mitdb", "ltafdb"):
+        write_record(tmp_path / name, "100", seconds=5, fs=database(name).fs)
+    found = [
+        next(read_records(database(name), tmp_path / name, ("100",), [], swap_leads=True)) for name in ("mitdb", "ltafdb")
+    ]
+    assert [each.patient for each in found] == ["100", "ltafdb/100"]
+    assert [each.record for each in found] == ["100", "100"]
+
+
+# ------------------------------------------------------------------------------------------------ rates that no heart has
+
+
+def rate_of(recording: Recording) -> float:
+    """The median heart rate, beat by beat."""
+    beats = recording.annotations.beats().sample.tolist()
+    return 60 / median((b - a) / recording.fs for a, b in pairwise(beats))
+
+
+def claim(folder: Path, record: str, fs: float, instead: float) -> None:
+    """The header says another sampling rate; nothing else changes."""
+    path = folder / f"{record}.hea"
+    lines = path.read_text().splitlines()
+    words = lines[0].split()
+    assert float(words[2]) == fs
+    path.write_text("\n".join([" ".join([*words[:2], f"{instead:g}", *words[3:]]), *lines[1:]]) + "\n")
+
+
+def test_no_real_heart_is_refused(real_recordings: dict[str, Recording]) -> None:
+    rates = sorted(rate_of(each) for each in real_recordings.values())
+    assert (round(rates[0], 1), round(rates[-1], 1)) == (50.1, 112.5)
+
+
+def test_no_simulated_heart_is_refused(tmp_path: Path) -> None:
+    settings = Settings(patients=6, minutes=1.1, carriers={}, beats={}, seed=2)
+    fast = with_settings(settings, ["heart_rate=150", "heart_rate_spread=0.3"])
+    for each in (settings, fast):
+        folder = write_cohort(each, tmp_path / f"rate {each.heart_rate}")
+        which, skipped = simulated_database(folder), []
+        found = list(read_records(which, folder, which.records, skipped, swap_leads=True))
+        assert (len(found), skipped) == (6, [])
+        highest = max(rate_of(recording) for recording in found)
+    assert highest > 150
+
+
+def test_128_hz_data_given_as_360_hz_are_refused_with_the_rates_that_would_make_sense(tmp_path: Path, write_record) -> None:
+    write_record(tmp_path, "100", seconds=90, fs=128, beats="N")
+    claim(tmp_path, "100", 128, 360)
+    # still a minute at the claimed rate? 90 s of 128 Hz are 32 s of 360 Hz: too short to tell
+    found, skipped = read(tmp_path, "100")
+    assert (len(found), skipped) == (1, [])
+    write_record(tmp_path, "101", seconds=180, fs=128, beats="N")
+    claim(tmp_path, "101", 128, 360)
+    found, skipped = read(tmp_path, "101")
+    assert found == []
+    (reason,) = (item.reason for item in skipped)
+    assert re.fullmatch(
+        r"101 has a median of 21\d beats a minute at the 360 Hz of its header; expected 25 to 150; "
+        r"it may be 100 or 125 or 128 or 200 Hz data given as 360 Hz",
+        reason,
+    )
+
+
+def test_a_rate_that_no_sampling_rate_explains_asks_for_a_look_at_the_marks(tmp_path: Path, write_record) -> None:
+    write_record(tmp_path, "100", seconds=70)
+    wfdb.wrann("100", "atr", np.array([50, 51, 52]), np.array(["N"] * 3), write_dir=str(tmp_path))
+    write_record(tmp_path, "101", seconds=70)
+    wfdb.wrann("101", "atr", np.array([50, 50, 50, 9000]), np.array(["N"] * 4), write_dir=str(tmp_path))
+    found, skipped = read(tmp_path, "100", "101")
+    assert found == []
+    assert [item.reason.split("; ")[-1] for item in skipped] == ["check its beat marks"] * 2
+    assert "21600 beats a minute" in skipped[0].reason
+
+
+@pytest.mark.parametrize(("beats_apart", "fine"), [(2.3, True), (2.5, False), (0.41, True), (0.39, False)])
+def test_the_limits_are_25_and_150_beats_a_minute(tmp_path: Path, write_record, beats_apart: float, fine: bool) -> None:
+    write_record(tmp_path, "100", seconds=61)
+    marks = np.arange(0, 60, beats_apart) * 360
+    wfdb.wrann("100", "atr", marks.astype(np.int64), np.array(["N"] * len(marks)), write_dir=str(tmp_path))
+    found, skipped = read(tmp_path, "100")
+    assert (len(found), len(skipped)) == ((1, 0) if fine else (0, 1))
+    if beats_apart == 2.5:
+        assert skipped[0].reason.endswith("it may be 1000 Hz data given as 360 Hz")
+
+
+def test_one_beat_in_a_minute_is_no_heart_rate(tmp_path: Path, write_record) -> None:
+    write_record(tmp_path, "100", seconds=61)
+    wfdb.wrann("100", "atr", np.array([500]), np.array(["N"]), write_dir=str(tmp_path))
+    assert len(read(tmp_path, "100")[0]) == 1

@@ -16,7 +16,7 @@ import pytest
 from ecglens.errors import EcglensError
 from ecglens.recordings import databases, places
 from ecglens.recordings.databases import DATABASES, Database
-from ecglens.recordings.places import fetch, find_database, records_present, verify
+from ecglens.recordings.places import LIST, checksums_in, fetch, find_database, records_present, verify
 
 CONTENT = {"1.hea": b"1 2 360 10\n", "1.dat": bytes(range(250)) * 300, "1.atr": b"\x00\x00", "README": b""}
 
@@ -234,6 +234,150 @@ def test_records_are_there_or_missing_by_their_headers(tmp_path: Path) -> None:
         records_present(which, tmp_path.parent)
 
 
+# ------------------------------------------------------------------------------------------------ without a list of our own
+
+# what a publisher's list names besides, in the two ways of writing that sha256sum has
+BESIDES = {"1.qrs": b"auto", "old/1.hea": b"old", "README": b"", "../1.hea": b"outside", "1.hea.bak": b"x"}
+READ = {name: content for name, content in CONTENT.items() if name != "README"}
+
+
+@pytest.fixture
+def listless(tiny: Database, server: Server, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """The same database where ecglens has no list: the server has it."""
+    monkeypatch.setattr(databases, "_checksums", lambda name: {})
+    rows = [f"{hashlib.sha256(content).hexdigest()} {name}" for name, content in (READ | BESIDES).items()]
+    rows[1] = rows[1].replace(" ", " *")
+    rows[2] = rows[2].replace(" ", "  ")
+    (server.folder / LIST).write_text("\n".join(rows) + "\n")
+    which = replace(tiny, n_records=1)
+    monkeypatch.setitem(DATABASES, "tiny", which)
+    return which
+
+
+def test_the_publishers_list_is_fetched_first_kept_and_gone_by(listless: Database, server: Server, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    assert fetch(listless, data) == list(READ)
+    assert server.asked == [LIST, *READ]
+    assert content_of(data / "tiny") == READ | {LIST: (server.folder / LIST).read_bytes()}
+    assert not (data / "1.hea").exists()
+    server.asked.clear()
+    assert fetch(listless, data) == []
+    assert server.asked == []
+    (data / "tiny" / "1.dat").write_bytes(b"half")
+    assert fetch(listless, data) == ["1.dat"]
+    assert server.asked == ["1.dat"]
+
+
+def test_a_file_that_is_not_on_the_publishers_list_as_it_is_is_refused(
+    listless: Database, server: Server, tmp_path: Path
+) -> None:
+    (server.folder / "1.dat").write_bytes(b"other")
+    with pytest.raises(EcglensError, match=r"1\.dat is not the file that its publisher lists"):
+        fetch(listless, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["<html>please log in</html>", "", "0" * 63 + " 1.hea\n", "0" * 64 + " README\n", "z" * 64 + " 1.hea\n"],
+    ids=["page", "empty", "short digest", "no record", "no digest"],
+)
+def test_an_answer_that_is_no_list_is_refused_and_not_kept(
+    listless: Database, server: Server, tmp_path: Path, answer: str
+) -> None:
+    (server.folder / LIST).write_text(answer)
+    with pytest.raises(EcglensError, match=r"SHA256SUMS\.txt is not a list of SHA-256; try again") as caught:
+        fetch(listless, tmp_path / "data")
+    assert "\n" not in str(caught.value)
+    assert content_of(tmp_path / "data" / "tiny") == {}
+
+
+def test_a_list_that_breaks_off_is_not_kept(
+    listless: Database, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def part(self: SimpleHTTPRequestHandler, source, target) -> None:
+        target.write(source.read(75))
+        self.close_connection = True
+
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "copyfile", part)
+    with pytest.raises(EcglensError, match="SHA256SUMS"):
+        fetch(listless, tmp_path / "data")
+    assert content_of(tmp_path / "data" / "tiny") == {}
+
+
+def test_verify_goes_by_the_list_in_the_folder(listless: Database, server: Server, tmp_path: Path) -> None:
+    fetch(listless, tmp_path)
+    (tmp_path / "tiny" / "1.hea").unlink()
+    (tmp_path / "tiny" / "1.atr").write_bytes(b"\x00\x01")
+    states = {check.name: check.state for check in verify(listless, tmp_path / "tiny")}
+    assert states == {"1.hea": "missing", "1.dat": "ok", "1.atr": "wrong checksum"}
+
+
+def test_verify_without_any_list_says_that_there_is_nothing_to_compare_with(
+    listless: Database, tmp_path: Path, ecglens
+) -> None:
+    fetch(listless, tmp_path)
+    (tmp_path / "tiny" / LIST).unlink()
+    said = ecglens("data", "verify", "tiny", "--data", tmp_path).complaint
+    assert "holds 1 records of tiny and no SHA256SUMS.txt: there is nothing to compare them with" in said
+    assert said.endswith(f"'ecglens data fetch tiny --data {tmp_path}' gets the list")
+
+
+def test_a_damaged_list_in_the_folder_is_named_by_its_line(listless: Database, tmp_path: Path, ecglens) -> None:
+    fetch(listless, tmp_path)
+    path = tmp_path / "tiny" / LIST
+    path.write_text(path.read_text() + "\n\nsomething else\n")
+    n_lines = len(path.read_text().splitlines())
+    for command in ("verify", "fetch"):
+        said = ecglens("data", command, "tiny", "--data", tmp_path).complaint
+        assert f"line {n_lines} of {path} is not a SHA-256 and a file name; delete it" in said
+
+
+def test_records_are_those_of_the_list_in_the_folder_or_else_the_headers_that_are_there(
+    listless: Database, tmp_path: Path
+) -> None:
+    with pytest.raises(EcglensError, match=r"holds no record of tiny; expected files such as NAME\.hea"):
+        records_present(listless, tmp_path)
+    for name in ("14149.hea", "14046.hea", "14134.dat"):
+        (tmp_path / name).touch()
+    assert records_present(listless, tmp_path) == (("14046", "14149"), ())
+    rows = [f"{'0' * 64} {name}.hea" for name in ("14157", "14149", "14046")]
+    (tmp_path / LIST).write_text("\n".join(rows))
+    assert records_present(listless, tmp_path) == (("14046", "14149"), ("14157",))
+
+
+def test_a_cache_without_a_list_is_fetched_and_with_one_it_is_whole(
+    listless: Database, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ECGLENS_DATA", raising=False)
+    monkeypatch.setattr(places, "cache_folder", lambda: tmp_path / "cache")
+    assert find_database(listless, None) == tmp_path / "cache" / "tiny"
+    assert server.asked == [LIST, *READ]
+    server.asked.clear()
+    assert find_database(listless, None) == tmp_path / "cache" / "tiny"
+    assert server.asked == []
+
+
+def test_the_command_line_counts_by_the_publishers_list(listless: Database, tmp_path: Path, ecglens) -> None:
+    assert "3 files fetched, 0 were right already" in ecglens("data", "fetch", "tiny", "--data", tmp_path).out
+    (tmp_path / "tiny" / "1.atr").unlink()
+    assert "1 files fetched, 2 were right already" in ecglens("data", "fetch", "tiny", "--data", tmp_path).out
+    assert "3 of 3 files are right" in ecglens("data", "verify", "tiny", "--data", tmp_path).out
+    assert "Tiny Database 1.0.0: 1 records" in ecglens("data", "list").out
+
+
+def test_the_real_list_of_mitdb_is_read_as_the_package_has_it(real_mitdb: Path) -> None:
+    which = replace(DATABASES["mitdb"], name="nobody's")
+    assert which.checksums == {}
+    packaged, found = dict(DATABASES["mitdb"].checksums), checksums_in(which, real_mitdb)
+    # RECORDS is not read; 102-0.atr is an old version of the marks of 102
+    assert packaged.pop("RECORDS")
+    assert found.pop("102-0.atr")
+    assert found == packaged
+
+
+# ------------------------------------------------------------------------------------------------ the command line
+
+
 def test_the_command_line_fetches_and_then_finds_all_right(tiny: Database, server: Server, tmp_path: Path, ecglens) -> None:
     done = ecglens("data", "fetch", "tiny", "--data", tmp_path)
     assert (done.code, done.err) == (0, "")
@@ -281,5 +425,9 @@ def test_list_says_what_a_database_is_and_what_it_may_be_used_for(ecglens) -> No
         "Open Data Commons",
         "https://physionet.org/",
         "201 and 202 are one person",
+        "ltafdb",
+        "84 records, 2 leads, 128 Hz",
+        "ltdb",
+        "7 records, 2 leads, 128 Hz",
     ):
         assert fact in done.out

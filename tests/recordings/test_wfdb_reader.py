@@ -163,7 +163,7 @@ def _one_sample_changed(folder: Path) -> None:
 
 
 def _marks_of_a_longer_record(folder: Path) -> None:
-    wfdb.wrann("100", "atr", np.array([100, 90_000]), np.array(["N", "N"]), write_dir=str(folder))
+    wfdb.wrann("100", "atr", np.array([100, 2000, 90_000]), np.array(["N"] * 3), write_dir=str(folder))
 
 
 def _wrong_checksum(folder: Path) -> None:
@@ -187,7 +187,7 @@ DAMAGES = {
     "header cut in a lead": (_cut("hea", 40), r"100"),
     "one sample changed": (_one_sample_changed, r"checksum of lead (MLII|V1) is .*damaged"),
     "wrong checksum in the header": (_wrong_checksum, r"checksum of lead MLII is .*the header says"),
-    "marks of another record": (_marks_of_a_longer_record, r"mark at sample 90000, the signal ends at 1800"),
+    "marks of another record": (_marks_of_a_longer_record, r"mark at sample 90000, the signal ends at 1800; 2 of 3 marks"),
     "marks cut in the middle of a mark": (_cut("atr", 7), r"100\.atr"),
     "unknown unit": (_swap("hea", "/mV", "/mmHg"), r"signal unit is 'mmHg'; expected mV, uV or V"),
     "negative gain": (_swap("hea", "200(1024)", "-200(1024)"), r"gain of lead MLII is -200"),
@@ -240,3 +240,36 @@ def test_a_header_cut_short_in_its_last_line_is_refused(write_record: Callable[.
     header.write_text("\n".join(lines[:3]) + "\n")
     with pytest.raises(EcglensError, match="cut short"):
         read_wfdb(tmp_path, "100")
+
+
+def _marks_at(folder: Path, samples: list[int]) -> None:
+    wfdb.wrann("100", "atr", np.array(samples), np.array(["N"] * len(samples)), write_dir=str(folder))
+
+
+@pytest.mark.parametrize(
+    ("inside", "behind", "fine"),
+    [(1, 1, True), (1, 2, False), (198, 1, True), (198, 2, True), (197, 2, False), (693, 7, True), (692, 7, False)],
+)
+def test_a_hundredth_of_the_marks_and_one_at_least_may_outlive_the_signal(
+    tmp_path: Path, write_record, inside: int, behind: int, fine: bool
+) -> None:
+    write_record(tmp_path, "100", seconds=5)
+    late = [1800 + 36 * k for k in range(behind)]
+    _marks_at(tmp_path, [2 * k + 100 for k in range(inside)] + late)
+    if not fine:
+        with pytest.raises(EcglensError, match=f"{behind} of {inside + behind} marks lie behind it"):
+            read_wfdb(tmp_path, "100")
+        return
+    found = read_wfdb(tmp_path, "100")
+    assert found.annotations.sample.tolist() == [2 * k + 100 for k in range(inside)]
+    assert len(found.annotations.symbol) == len(found.annotations.note) == inside
+    times = ", ".join([f"{5 + 0.1 * k:.2f}" for k in range(behind)][:5]) + (", ..." if behind > 5 else "")
+    many = f"{behind} of the {inside + behind} marks in 100.atr"
+    assert found.remarks == (f"{many} lie behind the signal's end at 5.00 s and are left out: at {times} s",)
+
+
+def test_a_mark_on_the_last_sample_is_not_behind_it(tmp_path: Path, write_record) -> None:
+    write_record(tmp_path, "100", seconds=5)
+    _marks_at(tmp_path, [100, 1799])
+    found = read_wfdb(tmp_path, "100")
+    assert (found.annotations.sample.tolist(), found.remarks) == ([100, 1799], ())

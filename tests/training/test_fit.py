@@ -13,7 +13,7 @@ from torch import nn
 from ecglens.errors import EcglensError
 from ecglens.models.classifier import Classifier
 from ecglens.training import fit as fit_module
-from ecglens.training.checkpoint import FILE, save_checkpoint
+from ecglens.training.checkpoint import FILE, keep_snapshot, load_snapshot, save_checkpoint, snapshot_path
 from ecglens.training.fit import TrainOptions, fit
 from made import TinyNet, created, make_examples, random_examples, tiny, toy_problem
 
@@ -469,7 +469,7 @@ def test_examples_that_do_not_fit_the_model_are_refused_before_anything_is_train
     ("change", "text"),
     [
         ({"loss": "hinge"}, "unknown loss"),
-        ({"optimiser": "sgd"}, "unknown optimiser"),
+        ({"optimiser": "lion"}, "unknown optimiser"),
         ({"schedule": "cosine"}, "unknown schedule"),
         ({"keep": "first"}, "unknown keep"),
         ({"epochs": 0}, "epochs is 0"),
@@ -479,3 +479,36 @@ def test_examples_that_do_not_fit_the_model_are_refused_before_anything_is_train
 def test_options_that_are_not_understood_are_refused(change, text):
     with pytest.raises(EcglensError, match=text):
         TrainOptions(**change)
+
+
+def test_weights_are_kept_after_the_epochs_asked_for_also_over_a_kill(tmp_path, monkeypatch):
+    examples = toy_problem()
+    options, rows = replace(_PLAIN, epochs=4), np.arange(64)
+    plain = {}
+    for epochs in (1, 3):  # without a schedule, a shorter training is the beginning of a longer one
+        model = tiny(examples)
+        fit(model, examples, rows, _NONE, replace(options, epochs=epochs), 5, tmp_path / f"plain-{epochs}")
+        plain[epochs] = _weights(model)
+    before = _weights(tiny(examples))
+    _kill(monkeypatch, 2)
+    with pytest.raises(_KilledError):
+        fit(tiny(examples), examples, rows, _NONE, options, 5, tmp_path, keep_epochs=(0, 1, 3))
+    monkeypatch.undo()
+    fit(tiny(examples), examples, rows, _NONE, options, 5, tmp_path, keep_epochs=(0, 1, 3))
+    model = tiny(examples)
+    for epoch, wanted in ((0, before), *plain.items()):
+        load_snapshot(model.module, tmp_path, epoch)
+        assert _equal(_weights(model), wanted)
+    assert not _equal(plain[1], plain[3])
+    with pytest.raises(EcglensError, match=r"epoch-002.safetensors is missing"):
+        load_snapshot(model.module, tmp_path, 2)
+
+
+def test_a_snapshot_of_another_model_or_a_damaged_one_is_refused(tmp_path):
+    model = tiny(toy_problem())
+    keep_snapshot(nn.Linear(2, 3), tmp_path, 1)
+    with pytest.raises(EcglensError, match="does not hold weights of this model"):
+        load_snapshot(model.module, tmp_path, 1)
+    snapshot_path(tmp_path, 1).write_bytes(b"no safetensors")
+    with pytest.raises(EcglensError, match="does not hold weights of this model"):
+        load_snapshot(model.module, tmp_path, 1)

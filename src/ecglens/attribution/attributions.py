@@ -104,15 +104,16 @@ class Attributions:
 
     def note(self, method: str, name: str) -> NDArray[Any]:
         """What the method noted of each example beside its map, such as "completeness-error"."""
-        noted = self._notes(self._known(method))
+        noted = self.notes(method)
         if name not in noted:
             near = did_you_mean(name, noted)
             raise EcglensError(f"{method} noted no {name!r}{near} (it noted: {', '.join(noted) or 'nothing'})")
         stacked = self._stacked(f"{method}.{name}")
         return stacked.rows(np.arange(len(stacked)))
 
-    def _notes(self, method: str) -> list[str]:
-        start = file_name(method) + "."
+    def notes(self, method: str) -> list[str]:
+        """What the method noted of each example beside its map."""
+        start = file_name(self._known(method)) + "."
         if self.folder is None:
             names = list(self._arrays)
         else:

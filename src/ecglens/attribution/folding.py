@@ -20,11 +20,13 @@ def folded(module: nn.Module, cam_layer: str | None, *inputs: Tensor) -> nn.Modu
     if not norms or any(part.running_mean is None for part in norms):
         return module
     try:
-        copy = _fused(module)
+        copy = _fused(module, cam_layer)
         copy.requires_grad_(False)
         with torch.no_grad():
             before, after = _answers(module, cam_layer, inputs), _answers(copy, cam_layer, inputs)
     except Exception:  # torch.fx cannot follow every model; the model itself serves as well
+        return module
+    if len(before) != len(after):
         return module
     for one, other in zip(before, after, strict=True):
         if one.shape != other.shape or not torch.allclose(
@@ -34,12 +36,20 @@ def folded(module: nn.Module, cam_layer: str | None, *inputs: Tensor) -> nn.Modu
     return copy
 
 
-def _fused(module: nn.Module) -> nn.Module:
-    """A traced copy in which each batch norm that alone follows a convolution is part of it."""
-    from torch.fx import symbolic_trace
+def _fused(module: nn.Module, cam_layer: str | None) -> nn.Module:
+    """A traced copy in which each batch norm that alone follows a convolution is part of it.
+
+    A CAM layer that holds layers itself stays as it is: tracing would take it apart, and nothing could be caught there.
+    """
+    from torch.fx import GraphModule, Tracer
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-    traced = symbolic_trace(deepcopy(module).eval())
+    class KeepingLayer(Tracer):
+        def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+            return module_qualified_name == cam_layer or super().is_leaf_module(m, module_qualified_name)
+
+    model = deepcopy(module).eval()
+    traced = GraphModule(model, KeepingLayer().trace(model))
     parts = dict(traced.named_modules())
     for node in list(traced.graph.nodes):
         before: Any = node.args[0] if node.op == "call_module" and node.args else None

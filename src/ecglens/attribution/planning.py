@@ -94,7 +94,8 @@ def _own_passes(method: Method, classifier: Classifier) -> tuple[float, float]:
     if method.name == "integrated-gradients":
         return option("steps") + 2, option("steps")
     if method.name == "deletion-mask":
-        return option("steps"), option("steps")
+        learned = option("starts") * option("steps")
+        return learned + 1, learned  # and the score under the map
     if method.name == "occlusion":
         regions, width = option("regions"), max(round(option("seconds") * classifier.fs), 1)
         return 1 + (n_leads * -(-classifier.length // width) if regions is None else len(regions.names)), 0

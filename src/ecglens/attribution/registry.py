@@ -65,7 +65,7 @@ def register(name: str, card: Card) -> Callable[[Callable[..., Tensor]], Callabl
 
 def methods() -> dict[str, Method]:
     """Every method by name."""
-    from ecglens.attribution import cams, deeplift, gradients, lrp, perturbation, published, trivial  # noqa: F401  they register
+    from ecglens.attribution import cams, deeplift, gradients, lrp, masks, perturbation, published, trivial  # noqa: F401  they register
 
     return dict(_REGISTRY)
 

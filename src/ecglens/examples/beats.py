@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from ecglens.errors import EcglensError, choose
 from ecglens.examples.evidence import evidence_regions
 from ecglens.examples.examples import Examples, LeadPlace
 from ecglens.examples.label_maps import LabelMap
+from ecglens.examples.rr_intervals import rr_intervals
 from ecglens.recordings.databases import Skipped
 from ecglens.recordings.recording import Evidence, Recording
 
@@ -164,7 +164,7 @@ def _cut_one(recording: Recording, labels: LabelMap, options: BeatOptions, skipp
     signals, names = signals[fine] if broken.any() else signals, recording.leads
     if options.usual_beat and len(signals):
         signals, names = _with_usual_beat(signals), (*names, *(f"usual {name}" for name in names))
-    rr = _rr_intervals(beats.sample, recording.fs)
+    rr = rr_intervals(beats.sample, recording.fs)
     columns: dict[str, NDArray[np.generic] | str] = {
         "database": recording.database,
         "record": recording.record,
@@ -226,23 +226,3 @@ def _with_usual_beat(signals: NDArray[np.float32], at_most: int = 501) -> NDArra
     chosen = np.linspace(0, len(signals) - 1, min(at_most, len(signals))).round().astype(int)
     usual = np.median(signals[chosen], axis=0).astype(np.float32)
     return np.concatenate([signals, np.broadcast_to(usual, signals.shape)], axis=1)
-
-
-def _rr_intervals(beats: NDArray[np.int64], fs: float, around: int = 10) -> dict[str, NDArray[np.float64]]:
-    """RR intervals beside each beat, and median and spread of those within `around` beats; s, NaN where there is none."""
-    nothing = np.full(around, np.nan)
-    rr = np.concatenate([nothing, np.diff(beats) / fs, nothing])  # rr[around + i - 1] ends at beat i
-    if not len(beats):
-        return dict.fromkeys(("rr_before", "rr_after", "rr_earlier", "rr_local", "rr_spread"), np.array([]))
-    near = sliding_window_view(rr, 2 * around)[: len(beats)]
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore", RuntimeWarning)  # a record of one beat has no RR at all
-        local = np.nanmedian(near, axis=1)
-        spread = np.nanmean(np.abs(np.log(near / local[:, None])), axis=1)
-    return {
-        "rr_before": near[:, around - 1],
-        "rr_after": near[:, around],
-        "rr_earlier": near[:, around - 2],
-        "rr_local": local,
-        "rr_spread": spread,
-    }

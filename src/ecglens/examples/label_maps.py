@@ -1,8 +1,8 @@
-"""Which annotation symbol belongs to which class: readable tables, case kept unless asked."""
+"""Which annotation belongs to which class: readable tables, case kept unless asked."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,17 @@ from ecglens.errors import choose
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Symbols to classes. `symbols` gives for each class its symbols; `names` says what a class is."""
+    """Annotations to classes.
+
+    symbols gives for each class its beat symbols (none for a rhythm); names says what a class is; rhythms gives for each
+    class that is a rhythm its label, such as "(AFIB".
+    """
 
     name: str
     symbols: dict[str, str]
     names: dict[str, str]
     source: str
+    rhythms: dict[str, str] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -38,6 +43,8 @@ class LabelMap:
             out[np.isin(symbol, list(wanted))] = index
         return out
 
+
+_VIJAYARANGAN = {"N": "normal beat", "PVC": "premature ventricular contraction", "PAC": "atrial premature beat"}
 
 LABEL_MAPS = {
     "jones": LabelMap(
@@ -65,6 +72,26 @@ LABEL_MAPS = {
             "F": "fusion of ventricular and normal beat",
         },
         "ANSI/AAMI EC57; class Q (paced, unclassifiable) left out, as it has 15 beats outside the paced records",
+    ),
+    "vijayarangan": LabelMap(
+        "vijayarangan",
+        {"N": "N", "PVC": "V", "PAC": "A", "AFIB": "", "SVTA": "", "SBR": "", "LBBB": "L", "RBBB": "R"},
+        _VIJAYARANGAN
+        | {
+            "AFIB": "atrial fibrillation",
+            "SVTA": "supraventricular tachyarrhythmia",
+            "SBR": "sinus bradycardia",
+            "LBBB": "left bundle branch block beat",
+            "RBBB": "right bundle branch block beat",
+        },
+        "Vijayarangan 2020, dataset table; which annotations it counts is inferred from the counts",
+        rhythms={"AFIB": "(AFIB", "SVTA": "(SVTA", "SBR": "(SBR"},
+    ),
+    "vijayarangan-beats": LabelMap(
+        "vijayarangan-beats",
+        {"N": "N", "PVC": "V", "PAC": "A", "LBBB": "L", "RBBB": "R"},
+        _VIJAYARANGAN | {"LBBB": "left bundle branch block beat", "RBBB": "right bundle branch block beat"},
+        "the beat classes of Vijayarangan 2020, which MIT-BIH alone can train",
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ DS2_RECORDS = (
 )  # fmt: skip
 
 VALIDATION_RULES = ("stratified", "patients", "none", "last-tenth")
-RESAMPLING_RULES = ("none", "second-largest", "at-least-3%", "300-per-patient")
+RESAMPLING_RULES = ("none", "second-largest", "at-least-3%", "N-per-patient", "N-per-class")
 
 SPLITS = {
     "holdout": "a random quarter of the beats: patients are on both sides, so it LEAKS",
@@ -42,6 +43,21 @@ def split_by_beat(examples: Examples, seed: int, fraction: float = 0.25) -> NDAr
     for label in np.unique(examples.labels):
         rows = np.flatnonzero(examples.labels == label)
         out[rng.permutation(rows)[: round(fraction * len(rows))]] = TEST
+    return out
+
+
+def split_per_class(examples: Examples, seed: int, per_class: int, fraction: float = 0.2) -> NDArray[np.str_]:
+    """`per_class` random examples of each class, `fraction` of them to test, the rest unused: str (example,).
+
+    A class with fewer gives all it has, in the same shares. Patients end up on both sides. ECGNet's public code takes 2,500
+    and 500.
+    """
+    rng = np.random.default_rng(seed)
+    out = np.full(len(examples), UNUSED, "<U10")
+    for label in np.unique(examples.labels):
+        rows = rng.permutation(np.flatnonzero(examples.labels == label))[:per_class]
+        n_test = round(fraction * len(rows))
+        out[rows[:n_test]], out[rows[n_test:]] = TEST, TRAIN
     return out
 
 
@@ -140,21 +156,31 @@ class Draw:
     times: NDArray[np.int64]
 
 
+def expect_resampling(rule: str) -> None:
+    """Raises EcglensError unless `rule` is one of RESAMPLING_RULES, with a number for N."""
+    if rule not in RESAMPLING_RULES[:3] and not re.fullmatch(r"[1-9]\d*-per-(class|patient)", rule):
+        raise EcglensError(
+            f"unknown resampling {rule!r} (choose from: {', '.join(RESAMPLING_RULES)}, such as 300-per-patient)"
+        )
+
+
 def resample_classes(split: NDArray[np.str_], examples: Examples, rule: str, seed: int) -> Draw:
     """Even out the classes of the training rows; test and validation rows are never touched.
 
     rule: "none"; "second-largest" (Jones 2020): the largest class is cut to the size of the second largest without
     replacement, every other is drawn up to that size with replacement; "at-least-3%": classes below 3 % of the largest
-    are repeated up to it, nothing is thrown away; "300-per-patient": at most 300 random beats of each class and
-    patient, as the beats of one patient repeat each other.
+    are repeated up to it, nothing is thrown away; "300-per-patient" (any number): at most 300 random beats of each class and
+    patient, as the beats of one patient repeat each other; "2000-per-class": at most 2,000 of each class, as evenly from its
+    patients as they have them.
     """
+    expect_resampling(rule)
     rng = np.random.default_rng([seed, 2])
     train = np.flatnonzero(split == TRAIN)
     by_class = [train[examples.labels[train] == label] for label in np.unique(examples.labels[train])]
     if not by_class:
         raise EcglensError("no training examples are left")
     sizes = sorted((len(rows) for rows in by_class), reverse=True)
-    if rule == "none" or len(by_class) == 1:
+    if rule == "none" or (rule == "second-largest" and len(by_class) == 1):
         rows = train
     elif rule == "second-largest":
         size = sizes[1]
@@ -167,10 +193,10 @@ def resample_classes(split: NDArray[np.str_], examples: Examples, rule: str, see
         size = round(0.03 * sizes[0])
         parts = [np.concatenate([members, rng.choice(members, max(size - len(members), 0))]) for members in by_class]
         rows = np.concatenate(parts)
-    elif rule == "300-per-patient":
-        rows = np.concatenate([_at_most_per_patient(members, examples, rng, 300) for members in by_class])
     else:
-        raise EcglensError(f"unknown resampling {rule!r} (choose from: {', '.join(RESAMPLING_RULES)})")
+        limit, _, of = rule.partition("-per-")
+        at_most = _at_most_per_patient if of == "patient" else _evenly_from_patients
+        rows = np.concatenate([at_most(members, examples, rng, int(limit)) for members in by_class])
     return Draw(rows.astype(np.int64), np.bincount(rows, minlength=len(examples)).astype(np.int64))
 
 
@@ -179,6 +205,19 @@ def _at_most_per_patient(
 ) -> NDArray[np.intp]:
     patients = examples.column("patient")[members]
     return np.concatenate([rng.permutation(members[patients == name])[:limit] for name in np.unique(patients)])
+
+
+def _evenly_from_patients(
+    members: NDArray[np.intp], examples: Examples, rng: np.random.Generator, limit: int
+) -> NDArray[np.intp]:
+    """`limit` of the members: one of each patient in turn, in random order, until there are enough."""
+    drawn = rng.permutation(members)
+    patients = examples.column("patient")[drawn]
+    turn = np.empty(len(drawn), np.int64)
+    for name in np.unique(patients):
+        mine = np.flatnonzero(patients == name)
+        turn[mine] = np.arange(len(mine))
+    return drawn[np.argsort(turn, kind="stable")[:limit]]
 
 
 @dataclass(frozen=True)

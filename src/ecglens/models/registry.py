@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from ecglens.errors import EcglensError, choose
-from ecglens.models import jones_cnn, jones_lstm, resnet
+from ecglens.models import ecgnet, ecgnet_cam, hannun, jones_cnn, jones_lstm, resnet, zihlmann
 from ecglens.models.classifier import Classifier
 
 
@@ -37,6 +37,19 @@ MODELS = {
         32,
         "units.3.second",
         "rr",
+    ),
+    "ecgnet": ModelCard(
+        ecgnet.build, "Murugesan 2018 (ECGNet), in Vijayarangan 2020; layers from the authors' code", 264, "tail"
+    ),
+    "ecgnet-cam": ModelCard(
+        ecgnet_cam.build,
+        "ecgnet with fewer blocks, 48 positions and one linear layer: CAM as in Vijayarangan 2020",
+        60,
+        "tail",
+    ),
+    "hannun": ModelCard(hannun.build, "Hannun 2019, in Vijayarangan 2020; layers from the authors' code", 16, "tail"),
+    "zihlmann": ModelCard(
+        zihlmann.build, "Zihlmann 2017 (CNN), in Vijayarangan 2020; layers from the authors' code", 64, "cells"
     ),
 }
 

@@ -41,26 +41,34 @@ class Database:
     kind: str = "real"
     listed: dict[str, str] = field(default_factory=dict)
     a_few: tuple[str, ...] = ()
+    n_records: int = 0
+    patient_prefix: str = ""
 
     def patient(self, record: str) -> str:
         """The patient of a record, named by the patient's first record."""
-        return self.same_patient.get(record, record)
+        return self.patient_prefix + self.same_patient.get(record, record)
 
     @property
     def checksums(self) -> dict[str, str]:
-        """SHA-256 of every file, by file name, as the publisher lists them."""
+        """SHA-256 of every file, by file name, as the publisher lists them; empty where ecglens has no list."""
         return self.listed or _checksums(self.name)
 
     @property
     def records(self) -> tuple[str, ...]:
-        """All record names, in order."""
-        return tuple(sorted({name.removesuffix(".hea") for name in self.checksums if name.endswith(".hea")}))
+        """All record names, in order; none where ecglens has no list (see `places.records_present`)."""
+        return records_of(self.checksums)
+
+
+def records_of(checksums: dict[str, str]) -> tuple[str, ...]:
+    """The records whose headers are among these files, in order."""
+    return tuple(sorted(name.removesuffix(".hea") for name in checksums if name.endswith(".hea")))
 
 
 @cache
 def _checksums(name: str) -> dict[str, str]:
-    text = files("ecglens.recordings").joinpath(f"checksums/{name}.txt").read_text(encoding="ascii")
-    return {file: digest for digest, file in (line.split() for line in text.splitlines())}
+    path = files("ecglens.recordings").joinpath(f"checksums/{name}.txt")
+    lines = path.read_text(encoding="ascii").splitlines() if path.is_file() else []
+    return {file: digest for digest, file in (line.split() for line in lines)}
 
 
 DATABASES = {
@@ -81,7 +89,39 @@ DATABASES = {
             "records 102 and 104 were recorded with V5 and V2, no MLII",
             "record 114 has V5 first and MLII second, the reverse of all others",
         ),
-    )
+    ),
+    # megabytes of the next two: from rate, leads, bits and hours
+    "ltafdb": Database(
+        name="ltafdb",
+        title="Long Term AF Database",
+        version="1.0.0",
+        licence="Open Data Commons Attribution License v1.0",
+        citation="Petrutiu S, Sahakian AV, Swiryn S. Abrupt changes in fibrillatory wave characteristics at the termination "
+        "of paroxysmal atrial fibrillation in humans. Europace 9(7):466-470, 2007",
+        address="https://physionet.org/files/ltafdb/1.0.0/",
+        fs=128.0,
+        n_leads=2,
+        megabytes=2850,
+        lead_facts=(
+            "84 records of a day; both leads are called ECG, where they were taken is not said",
+            "some records have names of mitdb records and are other people: patients are called ltafdb/NAME",
+        ),
+        n_records=84,
+        patient_prefix="ltafdb/",
+    ),
+    "ltdb": Database(
+        name="ltdb",
+        title="MIT-BIH Long-Term ECG Database",
+        version="1.0.0",
+        licence="Open Data Commons Attribution License v1.0",
+        citation="Goldberger AL et al. PhysioBank, PhysioToolkit, and PhysioNet. Circulation 101(23):e215-e220, 2000",
+        address="https://physionet.org/files/ltdb/1.0.0/",
+        fs=128.0,
+        n_leads=2,
+        megabytes=200,
+        lead_facts=("7 records of most of a day; one has a third lead; where leads were taken is not said",),
+        n_records=7,
+    ),
 }
 
 
@@ -118,6 +158,8 @@ def read_records(
             _expect_usual(recording, which)
             if which.kind == "simulated":
                 recording = replace(recording, evidence=read_evidence(folder, recording))
+            else:
+                _expect_a_heart(recording)
         except EcglensError as error:
             skipped.append(Skipped(record, str(error)))
             continue
@@ -144,3 +186,25 @@ def _expect_usual(recording: Recording, which: Database) -> None:
             raise EcglensError(f"lead {lead} of {name} is flat: the electrode was not connected")
     if not recording.annotations.is_beat.any():
         raise EcglensError(f"{name}.atr has no beat marks")
+
+
+# Beats a minute that the median of a record can have, that it usually has, and rates (Hz) that recorders have
+_POSSIBLE, _USUAL = (25, 150), (40, 120)
+_RATES = (100, 125, 128, 200, 250, 257, 300, 360, 500, 1000)
+
+
+def _expect_a_heart(recording: Recording) -> None:
+    """A wrong sampling rate in the header shows in the heart rate, where a record is long enough to have one."""
+    beats = recording.annotations.beats().sample
+    if recording.seconds < 60 or len(beats) < 2:
+        return
+    between = float(np.median(np.diff(beats)))
+    heart_rate = 60 * recording.fs / between if between > 0 else np.inf
+    if _POSSIBLE[0] <= heart_rate <= _POSSIBLE[1]:
+        return
+    fitting = [f"{fs}" for fs in _RATES if between > 0 and _USUAL[0] <= 60 * fs / between <= _USUAL[1]]
+    advice = f"it may be {' or '.join(fitting)} Hz data given as {recording.fs:g} Hz" if fitting else "check its beat marks"
+    raise EcglensError(
+        f"{recording.record} has a median of {heart_rate:.0f} beats a minute at the {recording.fs:g} Hz of its header; "
+        f"expected {_POSSIBLE[0]} to {_POSSIBLE[1]}; {advice}"
+    )

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from ecglens.errors import EcglensError
 from ecglens.files import sha256
 from ecglens.progress import bar
-from ecglens.recordings.databases import Database
+from ecglens.recordings.databases import Database, records_of
+
+# PhysioNet's list of SHA-256, in every project
+LIST = "SHA256SUMS.txt"
+# What ecglens reads of a WFDB database; nothing in folders, so that no list can name a file outside its own
+_READ = re.compile(r"[\w-][\w.-]*\.(hea|dat|atr)")
 
 
 def cache_folder() -> Path:
@@ -30,7 +36,8 @@ def find_database(which: Database, data: Path | None) -> Path:
     if os.environ.get("ECGLENS_DATA"):
         return _inside(which, Path(os.environ["ECGLENS_DATA"]), "$ECGLENS_DATA")
     cached = cache_folder() / which.name
-    if not all((cached / name).is_file() for name in which.checksums):
+    wanted = checksums_in(which, cached)
+    if not wanted or not all((cached / name).is_file() for name in wanted):
         try:
             fetch(which, cache_folder())
         except EcglensError as error:
@@ -53,15 +60,40 @@ def _inside(which: Database, data: Path, said_by: str) -> Path:
     return folder
 
 
+def checksums_in(which: Database, folder: Path) -> dict[str, str]:
+    """SHA-256 by file name: the package's list, else the publisher's list in `folder`, else none.
+
+    Raises EcglensError where the list in the folder is damaged.
+    """
+    if which.checksums or not (folder / LIST).is_file():
+        return which.checksums
+    found = {}
+    for number, line in enumerate((folder / LIST).read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *]?(\S.*)", line.strip())
+        if line.strip() and not match:
+            raise EcglensError(f"line {number} of {folder / LIST} is not a SHA-256 and a file name; delete it and fetch again")
+        if match and _READ.fullmatch(match[2]):
+            found[match[2]] = match[1].lower()
+    if not records_of(found):
+        raise EcglensError(f"{folder / LIST} lists no record of {which.name}; delete it and fetch again")
+    return found
+
+
 def records_present(which: Database, folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(records that are there, records that are missing); raises EcglensError where there are none."""
-    there = tuple(record for record in which.records if (folder / f"{record}.hea").is_file())
+    """(records that are there, records that are missing); raises EcglensError where there are none.
+
+    Where there is no list, not in the folder either, the headers that are there are the records, and none is missing.
+    """
+    listed = records_of(checksums_in(which, folder))
+    records = listed or tuple(sorted(path.stem for path in folder.glob("*.hea")))
+    there = tuple(record for record in records if (folder / f"{record}.hea").is_file())
     if not there:
+        such = f"{listed[0]}.hea" if listed else "NAME.hea"
         raise EcglensError(
-            f"{folder} holds no record of {which.name}; expected files such as {which.records[0]}.hea; run "
+            f"{folder} holds no record of {which.name}; expected files such as {such}; run "
             f"'ecglens data fetch {which.name} --data {folder.parent}'"
         )
-    return there, tuple(record for record in which.records if record not in there)
+    return there, tuple(record for record in records if record not in there)
 
 
 @dataclass(frozen=True)
@@ -73,10 +105,17 @@ class FileCheck:
 
 
 def verify(which: Database, folder: Path) -> list[FileCheck]:
-    """Compare every file with the publisher's SHA-256 list."""
+    """Compare every file with the publisher's SHA-256 list; raises EcglensError where there is no list."""
+    wanted = checksums_in(which, folder)
+    if not wanted:
+        n_there = len(list(folder.glob("*.hea")))
+        raise EcglensError(
+            f"{folder} holds {n_there} records of {which.name} and no {LIST}: there is nothing to compare them with; "
+            f"'ecglens data fetch {which.name} --data {folder.parent}' gets the list"
+        )
     checks = []
-    with bar(f"verify {which.name}", len(which.checksums)) as progress:
-        for name, digest in which.checksums.items():
+    with bar(f"verify {which.name}", len(wanted)) as progress:
+        for name, digest in wanted.items():
             path = folder / name
             state = "missing"
             if path.is_file():
@@ -89,14 +128,24 @@ def verify(which: Database, folder: Path) -> list[FileCheck]:
 def fetch(which: Database, data: Path, address: str | None = None) -> list[str]:
     """Download a database into `data`/NAME, file by file; files already right are left alone.
 
-    `address` names a mirror. Each file is checked against the publisher's SHA-256 before it takes its name. Returns
-    the files that were downloaded. Raises EcglensError when the address cannot be reached or a file is wrong.
+    `address` names a mirror. Each file is checked against the publisher's SHA-256 before it takes its name; a database whose
+    list is not in the package has it fetched first, and kept in the folder. Returns the files that were downloaded, the list
+    not among them. Raises EcglensError when the address cannot be reached or a file is wrong.
     """
     folder = data / which.name
     base = (address or which.address).rstrip("/") + "/"
+    if not checksums_in(which, folder):
+        _download(base + LIST, folder / LIST, None)
+        try:
+            checksums_in(which, folder)
+        except EcglensError:
+            # such as the page of a hotel's network: kept, it would be believed next time
+            (folder / LIST).unlink()
+            raise EcglensError(f"{base + LIST} is not a list of SHA-256; try again, or another mirror") from None
+    wanted = checksums_in(which, folder)
     fetched = []
-    with bar(f"fetch {which.name}", len(which.checksums)) as progress:
-        for name, digest in which.checksums.items():
+    with bar(f"fetch {which.name}", len(wanted)) as progress:
+        for name, digest in wanted.items():
             path = folder / name
             if not (path.is_file() and sha256(path) == digest):
                 _download(base + name, path, digest)
@@ -105,8 +154,8 @@ def fetch(which: Database, data: Path, address: str | None = None) -> list[str]:
     return fetched
 
 
-def _download(url: str, path: Path, digest: str) -> None:
-    """One file by pooch: to a temporary name, checked, then renamed."""
+def _download(url: str, path: Path, digest: str | None) -> None:
+    """One file by pooch: to a temporary name, checked where there is a digest, then renamed."""
     import pooch
     import requests
 
@@ -114,7 +163,7 @@ def _download(url: str, path: Path, digest: str) -> None:
     try:
         pooch.retrieve(
             url,
-            known_hash=f"sha256:{digest}",
+            known_hash=f"sha256:{digest}" if digest else None,
             fname=path.name,
             path=path.parent,
             downloader=pooch.HTTPDownloader(timeout=30),

@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 # Annotation symbols that mark a beat (WFDB, annotation codes)
 BEAT_SYMBOLS = frozenset("NLRBAaJSVrFejnE/fQ?")
 
+# Rhythm labels that PhysioNet's list of annotations explains
+RHYTHMS = frozenset(
+    ("(AB", "(AFIB", "(AFL", "(B", "(BII", "(IVR", "(N", "(NOD", "(P", "(PREX", "(SBR", "(SVTA", "(T", "(VFL", "(VT")
+)
+
 
 @dataclass(frozen=True)
 class Annotations:

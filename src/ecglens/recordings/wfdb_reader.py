@@ -26,7 +26,8 @@ def read_wfdb(folder: Path, record: str, *, database: str = "", patient: str | N
     """Read one WFDB record with its `.atr` annotations.
 
     Signals come as float32 (lead, time) in mV, checked against the checksums in the header. A date that wfdb
-    rejects is dropped with a remark. Raises EcglensError when a file is missing, truncated or does not match.
+    rejects is dropped with a remark, and so is up to a hundredth of the marks (one at least) behind the signal's end. Raises
+    EcglensError when a file is missing, truncated or does not match.
     """
     for ending in ("hea", "atr"):
         if not (folder / f"{record}.{ending}").is_file():
@@ -36,6 +37,7 @@ def read_wfdb(folder: Path, record: str, *, database: str = "", patient: str | N
     _check_checksums(header, digital, record)
     signal = _millivolts(header, digital, record)
     age, sex, diagnoses = _clinical_comments(header.comments)
+    annotations, left_out = _read_annotations(folder, record, signal.shape[1], float(header.fs))
     return Recording(
         database=database,
         record=record,
@@ -43,11 +45,11 @@ def read_wfdb(folder: Path, record: str, *, database: str = "", patient: str | N
         signal=signal,
         fs=float(header.fs),
         leads=tuple(header.sig_name),
-        annotations=_read_annotations(folder, record, signal.shape[1]),
+        annotations=annotations,
         age=age,
         sex=sex,
         diagnoses=diagnoses,
-        remarks=remarks,
+        remarks=(*remarks, *left_out),
     )
 
 
@@ -138,20 +140,36 @@ def _check_checksums(header: Any, digital: NDArray[np.integer[Any]], record: str
             )
 
 
-def _read_annotations(folder: Path, record: str, n_samples: int) -> Annotations:
+def _read_annotations(folder: Path, record: str, n_samples: int, fs: float) -> tuple[Annotations, tuple[str, ...]]:
+    """The marks, and a remark where some lie behind the signal's end and are left out."""
     import wfdb
 
     try:
         marks = wfdb.rdann(str(folder / record), "atr")
     except _DAMAGE as error:
         raise EcglensError(f"{record}.atr cannot be read ({_one_line(error)}): damaged; fetch it again") from None
-    sample = np.asarray(marks.sample, np.int64)
-    if sample.size and (sample.min() < 0 or sample.max() >= n_samples):
+    sample, symbol, note = np.asarray(marks.sample, np.int64), np.asarray(marks.symbol), np.asarray(marks.aux_note)
+    behind = sample >= n_samples
+    n_behind = int(behind.sum())
+    if sample.size and sample.min() < 0:
         raise EcglensError(
-            f"{record}.atr has a mark at sample {sample.max()}, the signal ends at {n_samples}; "
-            "the two files do not belong together"
+            f"{record}.atr has a mark at sample {sample.min()}, before the signal begins: damaged; fetch it again"
         )
-    return Annotations(sample, np.asarray(marks.symbol, np.str_), np.asarray(marks.aux_note, np.str_))
+    # a recorder that stops a moment before its analysis does is common; marks of another record are many
+    if n_behind > max(1, sample.size // 100):
+        raise EcglensError(
+            f"{record}.atr has a mark at sample {sample.max()}, the signal ends at {n_samples}; {n_behind} of {sample.size} "
+            "marks lie behind it: the two files do not belong together"
+        )
+    remarks: tuple[str, ...] = ()
+    if n_behind:
+        times = ", ".join(f"{at / fs:.2f}" for at in sample[behind][:5]) + (", ..." if n_behind > 5 else "")
+        remarks = (
+            f"{n_behind} of the {sample.size} marks in {record}.atr lie behind the signal's end at {n_samples / fs:.2f} s and "
+            f"are left out: at {times} s",
+        )
+    kept = Annotations(sample[~behind], symbol[~behind].astype(np.str_), note[~behind].astype(np.str_))
+    return kept, remarks
 
 
 def _to_millivolt(unit: str, record: str) -> float:

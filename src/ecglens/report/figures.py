@@ -31,8 +31,8 @@ _ZOOM = 2.0
 _SCALE_NOTE = f"{MM_PER_SECOND:g} mm/s, {MM_PER_MV:g} mm/mV, enlarged {_ZOOM:g} times; small squares 0.04 s and 0.1 mV"
 
 
-def class_counts(splits: pd.DataFrame) -> Figure:
-    """Beats per class in training, validation and test, and how many rows training draws; logarithmic.
+def class_counts(splits: pd.DataFrame, what: str = "beats") -> Figure:
+    """Examples (`what`) per class in training, validation and test, and how many rows training draws; logarithmic.
 
     splits: columns class, split, n, drawn.
     """
@@ -52,7 +52,7 @@ def class_counts(splits: pd.DataFrame) -> Figure:
     axes.set_yscale("log")
     axes.set_ylim(0.7, axes.get_ylim()[1] * 8)
     axes.set_xticks(x, classes)
-    axes.set_ylabel("beats", fontsize=8)
+    axes.set_ylabel(what, fontsize=8)
     axes.legend(fontsize=7, ncol=4, frameon=False, loc="upper left")
     _plain(axes)
     return figure

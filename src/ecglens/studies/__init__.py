@@ -22,4 +22,10 @@ STUDIES = {
         ("mitdb", "simulated"),
         "ecglens.studies.jones2020",
     ),
+    "vijayarangan2020": StudyCard(
+        "Interpreting deep neural networks for single-lead ECG arrhythmia classification",
+        "Vijayarangan, Murugesan and others; EMBC 2020",
+        ("mitdb", "ltafdb", "ltdb", "simulated"),
+        "ecglens.studies.vijayarangan2020",
+    ),
 }

@@ -14,7 +14,6 @@ from ecglens.attribution import explain as explain_by
 from ecglens.attribution.attributions import Explained
 from ecglens.errors import choose
 from ecglens.examples.examples import Examples
-from ecglens.examples.label_maps import label_map
 from ecglens.examples.splits import SPLITS, TEST, TRAIN, UNUSED
 from ecglens.models import Classifier
 from ecglens.runs import COMPLETE, STOPPED, Run, start_run
@@ -30,11 +29,14 @@ from ecglens.studies.sampled import explain_to_precision
 STAGES = ("examples", "training", "attribution", "analysis")
 
 
-def ask(recipe: str, model: str | None, split: str, classes: str, settings: list[str], *, quick: bool, seed: int) -> Question:
+def ask(
+    recipe: str, model: str | None, split: str | None, classes: str | None, settings: list[str], *, quick: bool, seed: int
+) -> Question:
     """Check the user's words; the model defaults to the paper's CNN, or to resnet in the corrected recipe."""
+    split, classes = split or "holdout", classes or "jones"
     model = model or ("cnn" if recipe == "as-published" else "resnet")
     choose(split, list(SPLITS), "split")
-    label_map(classes)
+    choose(classes, ["aami", "jones"], "set of classes")
     values = with_settings(recipe_for(recipe, model, split, quick=quick), settings)
     return Question(recipe, values, model, split, classes, quick, seed)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from ecglens.attribution.registry import find_method
 from ecglens.errors import EcglensError, choose
 from ecglens.examples.beats import BeatOptions
-from ecglens.examples.splits import RESAMPLING_RULES, VALIDATION_RULES
+from ecglens.examples.splits import VALIDATION_RULES, expect_resampling
 from ecglens.models.scaling import SCALES
 from ecglens.training.fit import TrainOptions
 
@@ -60,7 +60,7 @@ class Recipe:
     def __post_init__(self) -> None:
         _ = self.beats, self.training  # both check their own words
         choose(self.scale, list(SCALES), "scale")
-        choose(self.resample, list(RESAMPLING_RULES), "resample")
+        expect_resampling(self.resample)
         choose(self.validation, list(VALIDATION_RULES), "validation")
         choose(self.average_over, ["all", "present"], "average_over")
         find_method(self.map_of)

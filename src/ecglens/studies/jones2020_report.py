@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -12,54 +11,24 @@ from ecglens.errors import EcglensError
 from ecglens.examples.label_maps import label_map
 from ecglens.examples.splits import SPLITS
 from ecglens.report import figures
-from ecglens.report.html import Picture, Section, picture, sheet, with_intervals, write_html
+from ecglens.report.html import Section, sheet, with_intervals, write_html
 from ecglens.runs import Run
 from ecglens.studies.evidence import evidence_section
 from ecglens.studies.jones2020_published import DE_CHAZAL
 from ecglens.studies.jones2020_recipe import recipe_for
 from ecglens.studies.sampled import precision_text
+from ecglens.studies.sources import NOT_FOR_PATIENTS, Sources
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-_NOT_FOR_PATIENTS = "For research only: nothing here may be used to diagnose or treat a person."
 _CLASS_METRICS = ["f1", "precision", "recall", "specificity", "auc", "average_precision"]
 
 
-class _Sources:
+class _Sources(Sources):
     """What the report reads from the run folder."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.asked: dict[str, Any] = run.about["asked"]
-        self.recipe: dict[str, Any] = self.asked["recipe"]
-        try:
-            self.metrics: dict[str, Any] = json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            raise EcglensError(f"{run.path} has no readable metrics.json; run it again to the end") from None
-
-    def table(self, name: str) -> pd.DataFrame:
-        path = self.run.tables / f"{name}.csv"
-        if not path.is_file():
-            raise EcglensError(f"{path} is missing; run it again to the end")
-        # a class may be called 'NA', never 'not a number'
-        return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
     @property
     def signed(self) -> bool:
         """Whether the maps have a sign."""
-        return self.metrics["maps.signed"]
-
-    @property
-    def simulated(self) -> bool:
-        """Whether the beats are of nobody."""
-        return self.run.about["data"]["kind"] == "simulated"
-
-    def picture(self, figure: Figure, name: str, caption: str) -> Picture:
-        """The figure in figures/ and in the report; one of simulated ECGs says so itself, for it may travel alone."""
-        if self.simulated:
-            figure.text(0.995, 0.005, "SIMULATED ECGs", ha="right", va="bottom", fontsize=6, color="#a33b00")
-        return picture(figure, name, caption, self.run.path / "figures")
+        return bool(self.metrics["maps.signed"])
 
     @property
     def unit(self) -> str:
@@ -98,7 +67,7 @@ def write_report(run: Run, beside: Run | None = None) -> Path:
     asked = source.asked
     title = f"jones2020, {asked['recipe_name']}: {asked['model']}, {asked['split']}"
     data = run.about["data"]
-    banner = f"{data['kind'].upper()} ECGs: {data['title']}. {_NOT_FOR_PATIENTS}"
+    banner = f"{data['kind'].upper()} ECGs: {data['title']}. {NOT_FOR_PATIENTS}"
     if asked["quick"]:
         banner += " A quick run: few records, few epochs; its scores show that the machinery works, nothing more."
     path = run.path / "report.html"
@@ -454,6 +423,6 @@ def _meaning(source: _Sources) -> Section:
             "a network "
             "that has made up its mind has small gradients everywhere.",
             "Classes that live in one patient (see 'The beats') cannot be told from that patient by any map.",
-            f"Every figure is in figures/ as SVG, every table in tables/ as CSV. {_NOT_FOR_PATIENTS}",
+            f"Every figure is in figures/ as SVG, every table in tables/ as CSV. {NOT_FOR_PATIENTS}",
         ],
     )

@@ -42,9 +42,7 @@ def differences(recipe: Recipe, other: Recipe) -> dict[str, tuple[Any, Any]]:
     return {name: (left[name], right[name]) for name in left if left[name] != right[name]}
 
 
-def differing_options(
-    pair: tuple[Recipe, Recipe], own: Recipe, this: Recipe, reasons: dict[str, str]
-) -> list[dict[str, Any]]:
+def differing_options(pair: tuple[Recipe, Recipe], own: Recipe, this: Recipe, reasons: dict[str, str]) -> list[dict[str, Any]]:
     """A row per option that the two recipes (as published, corrected) do not share, with the value of `this` run and why.
 
     Options that this run changed by `--set` or `--quick` against its `own` recipe follow.

@@ -34,8 +34,7 @@ from ecglens.report.html import Section, picture, sheet, write_html
 from ecglens.runs import COMPLETE, Run, start_run
 from ecglens.simulation.stand_in import find_records
 from ecglens.studies.sampled import explain_to_precision, precision_text
-
-_NOT_FOR_PATIENTS = "For research only: nothing here may be used to diagnose or treat a person."
+from ecglens.studies.sources import NOT_FOR_PATIENTS
 
 
 def explain_own(
@@ -271,7 +270,7 @@ def _write(
             caption = f"Median over the examples of each {whose} class, in segments of 0.1 s counted from {middle}."
             pictures.append(picture(figure, f"class-maps-{name}", caption, this.path / "figures"))
         sections.append(Section(method, text, [], pictures))
-    banner = f"{kind.upper()} ECGs: {this.about['data']['title']}. {_NOT_FOR_PATIENTS}"
+    banner = f"{kind.upper()} ECGs: {this.about['data']['title']}. {NOT_FOR_PATIENTS}"
     ribbon = "SIMULATED ECGs: no person's heart" if kind == "simulated" else None
     facts = [("model", classifier.name), ("examples", str(len(given))), ("asked about", this.about["asked"]["target"])]
     write_html(this.path / "report.html", f"What {classifier.name} looks at", banner, facts, sections, ribbon=ribbon)

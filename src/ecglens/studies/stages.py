@@ -84,9 +84,7 @@ def write_scores(
         metrics |= {f"test.per_class.{name}.{key}": value for key, value in row.items()}
     if "N" in test.classes:
         usual = test.classes.index("N")
-        metrics |= {
-            f"test.always_normal.{key}": value for key, value in always(test.labels, usual, len(test.classes)).items()
-        }
+        metrics |= {f"test.always_normal.{key}": value for key, value in always(test.labels, usual, len(test.classes)).items()}
     shared = this.about["shared_patients"]
     metrics["test.shared_patients"] = shared
     alone = ~np.isin(patients, shared)

@@ -27,6 +27,7 @@ _OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "nadam": torch.optim.NAdam,
     "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
 }
 
 
@@ -34,7 +35,7 @@ _OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 class TrainOptions:
     """How a network is trained.
 
-    loss: "cross-entropy", "focal" or "smoothed"; optimiser: "adam", "nadam" or "adamw"; rate: (peak) learning rate;
+    loss: "cross-entropy", "focal" or "smoothed"; optimiser: "adam", "nadam", "adamw" or "sgd"; rate: (peak) learning rate;
     schedule: "none", "plateau" (x 0.1 after two epochs without a better validation loss, floor 1e-6) or "one-cycle";
     patience: stop after so many epochs without a better validation loss, 0 never; keep: weights of the "last" or the "best"
     epoch; bf16: autocast to bfloat16; gain_jitter: standard deviation of a random log-gain per lead; rr_drop: how
