@@ -12,7 +12,7 @@ from hypothesis import settings
 from torch import Tensor, nn
 
 from ecglens.examples.examples import COLUMNS, Examples, LeadPlace
-from ecglens.models.classifier import Classifier
+from ecglens.models.classifier import Classifier, evaluating
 
 FEW = settings(max_examples=20, deadline=None, database=None, derandomize=True)
 
@@ -127,11 +127,21 @@ def lively(name: str, examples: Examples, **told: Any) -> Classifier:
     """A model of the registry whose norms and biases are not those of a fresh one."""
     model = created(name, examples, **told)
     generator = torch.Generator().manual_seed(1)
+    of_pictures = [part for part in model.module.modules() if isinstance(part, nn.BatchNorm2d)]
     with torch.no_grad():
         for part in model.module.modules():
-            if isinstance(part, nn.BatchNorm1d):
+            if isinstance(part, nn.BatchNorm2d):
+                part.momentum = 1.0
+                part.weight.copy_(0.5 + torch.rand(part.num_features, generator=generator))
+                part.bias.copy_(0.3 * torch.randn(part.num_features, generator=generator))
+            elif isinstance(part, nn.BatchNorm1d):
                 part.running_mean.copy_(torch.randn(part.num_features, generator=generator))
                 part.running_var.copy_(0.5 + torch.rand(part.num_features, generator=generator))
             elif getattr(part, "bias", None) is not None and isinstance(part.bias, torch.Tensor):
                 part.bias.add_(0.3 * torch.randn(part.bias.shape, generator=generator))
+        if of_pictures:  # two dozen of them in a row let nothing through unless each knows the mean and variance it gets
+            with evaluating(model.module):
+                for part in of_pictures:
+                    part.train()
+                model.module(*model.inputs(examples))
     return model

@@ -14,7 +14,7 @@ from ecglens.attribution import explain
 from ecglens.attribution.gradients import baseline_of
 from ecglens.errors import EcglensError
 from ecglens.models import MODELS
-from made import created, lively, random_examples, tiny
+from made import created, fitting, lively, random_examples, tiny
 from nets import LENGTH, Linear, classifier, flat, gap, maps, one_pass, seeded, signals
 
 TARGET = np.array([0, 1, 2, 2, 1])
@@ -23,11 +23,29 @@ TARGET = np.array([0, 1, 2, 2, 1])
 # ------------------------------------------------------------------------------------------------ saliency
 
 
+class _InDouble(nn.Module):
+    """The module in double precision; it takes and gives float32."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.inner = module.double()
+
+    def forward(self, x):
+        return self.inner(x.double()).float()
+
+
+# sixteen and more ReLUs and pools in a row: in float32 one of them turns over by rounding alone, and its share of the map with
+# it, so that the model with its norms folded and the model itself are both right and not alike
+_DEEP = ("ecgnet", "zihlmann")
+
+
 @pytest.mark.parametrize("name", sorted(MODELS))
 @pytest.mark.parametrize("scale", ["none", "lead"])
 def test_saliency_equals_captum_on_every_model(name, scale):
-    examples = random_examples(5, rr_before=np.linspace(0.4, 1.2, 5))
+    examples = random_examples(5, length=fitting(name), rr_before=np.linspace(0.4, 1.2, 5))
     model = lively(name, examples, scale=scale)
+    if name in _DEEP:
+        model = replace(model, module=_InDouble(model.module), cam_layer=f"inner.{model.cam_layer}")
     found = maps(model, examples, "saliency", TARGET)
     x, *context = model.inputs(examples)
     model.module.eval()
@@ -37,7 +55,9 @@ def test_saliency_equals_captum_on_every_model(name, scale):
         abs=False,
         additional_forward_args=tuple(context) or None,
     )
-    np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-4, atol=1e-7)
+    largest = expected.abs().amax(dim=(1, 2), keepdim=True)
+    assert (np.abs(found - expected.detach().numpy()) <= 1e-5 * largest.numpy()).all()
+    assert largest.min() > 1e-4
     assert found.dtype == np.float32
     assert (found > 0).any()
     assert (found < 0).any()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ecglens.errors import EcglensError
 from ecglens.models import MODELS
 from ecglens.models.classifier import Classifier
-from made import FEW, created, lively, random_examples, tiny
+from made import FEW, created, fitting, lively, random_examples, tiny
 from nets import by_hand, maps, one_pass
 
 _WITH_LAYER = sorted(name for name in MODELS if MODELS[name].cam_layer)
@@ -35,7 +35,7 @@ def _slow_mean_activation(model: Classifier, examples) -> np.ndarray:
 
 @pytest.mark.parametrize("name", _WITH_LAYER)
 def test_mean_activation_equals_one_example_at_a_time(name):
-    examples = random_examples(5, rr_before=0.8, rr_local=0.8)  # a regular rhythm: RR numbers of zero
+    examples = random_examples(5, length=fitting(name), rr_before=0.8, rr_local=0.8)  # a regular rhythm: RR numbers of zero
     model = lively(name, examples, scale="joint")
     found = maps(model, examples, "mean-activation")
     np.testing.assert_allclose(found, _slow_mean_activation(model, examples), rtol=1e-3, atol=1e-4)

@@ -15,6 +15,7 @@ from ecglens.analysis.course import course_of_maps
 from ecglens.analysis.deletion import deletion_by_class, deletion_effect
 from ecglens.analysis.expected import mass_where_expected
 from ecglens.analysis.origin import probe_all
+from ecglens.analysis.receptive import receptive_field
 from ecglens.attribution import explain
 from ecglens.attribution.masks import PUBLISHED
 from ecglens.attribution.registry import find_method
@@ -39,7 +40,9 @@ def analyse(
 ) -> None:
     """Write every table that the report reads, and add what was found to metrics.json."""
     examples = material.examples
-    found: dict[str, Any] = {"maps.method": maps.one_pass.methods[0], "maps.n": len(maps.rows)}
+    cells = maps.one_pass.native(maps.one_pass.methods[0])[:1].shape[-1]
+    found: dict[str, Any] = {"maps.method": maps.one_pass.methods[0], "maps.n": len(maps.rows), "maps.cells": cells}
+    found["maps.cell_sees_ms"] = 1000 * (sum(receptive_field(classifier)) + 1) / examples.fs
     found |= _write_branches(question, classifier, material, logits, this)
     found |= _write_masks(question, classifier, examples, maps, this)
     found |= _write_settling(question, classifier, examples, maps, this)
