@@ -84,11 +84,12 @@ def test_an_origin_that_is_not_there_is_seldom_found(grouped: bool):
     for seed in range(16):
         features, origins = _two_origins(160, 0.0, seed)
         groups = np.char.add(origins, (np.arange(160) % 20).astype(str)) if grouped else None
-        row = _probe(features, origins, groups, seed=seed, replicates=60).loc["A"]
+        shuffled = {} if seed < 8 else {"permutations": 0}  # they take nineteen parts in twenty of the time
+        row = _probe(features, origins, groups, seed=seed, replicates=60, **shuffled).loc["A"]
         above += row["auc"] > row["shuffled_high"]
         inside += row["low"] < 0.5 < row["high"]
         found.append(row["auc"])
-    assert above <= 3  # 0.8 expected
+    assert above <= 1  # 0.4 expected of 8
     assert inside >= 9  # 13 expected: the interval takes the probe as it is
     assert np.mean(found) == pytest.approx(0.5, abs=0.05)
 

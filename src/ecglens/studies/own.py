@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +19,15 @@ from ecglens.attribution.attributions import file_name
 from ecglens.attribution.preflight import Preflight, preflight
 from ecglens.attribution.registry import find_method
 from ecglens.errors import EcglensError, choose
-from ecglens.examples.beats import BeatOptions, cut_beats
 from ecglens.examples.examples import Examples, LeadPlace
-from ecglens.examples.label_maps import LABEL_MAPS
 from ecglens.examples.regions import Regions
 from ecglens.files import sha256, write_table
 from ecglens.models import Classifier, load
 from ecglens.progress import say
-from ecglens.recordings.databases import Skipped, read_records
-from ecglens.recordings.places import records_present
 from ecglens.report import figures
 from ecglens.report.html import Section, picture, sheet, write_html
 from ecglens.runs import COMPLETE, Run, start_run
-from ecglens.simulation.stand_in import find_records
+from ecglens.studies.own_data import load_data
 from ecglens.studies.sampled import explain_to_precision, precision_text
 from ecglens.studies.sources import NOT_FOR_PATIENTS
 
@@ -121,54 +116,6 @@ def _load_weights(classifier: Classifier, weights: Path) -> None:
         raise EcglensError(f"{weights} is not a safetensors file ({' '.join(str(error).split())[:100]})") from None
     except RuntimeError as error:
         raise EcglensError(f"{weights} does not fit {classifier.name}: {' '.join(str(error).split())[:200]}") from None
-
-
-def load_data(classifier: Classifier, data: str | None) -> tuple[Examples | NDArray[np.float32], dict[str, Any]]:
-    """FILE.npy (example, lead, time) as the model's own input, memory-mapped; else beats of MIT-BIH or a simulated cohort.
-
-    Beats are cut as fixed windows of the model's length, their classes those of the model. Raises EcglensError where they
-    cannot be.
-    """
-    if data is not None and data.endswith(".npy"):
-        try:
-            array = np.load(data, mmap_mode="r", allow_pickle=False)
-        except FileNotFoundError:
-            raise EcglensError(f"--data: there is no file {data}") from None
-        except (ValueError, OSError, EOFError) as error:
-            raise EcglensError(f"{data} is not a numpy array file ({' '.join(str(error).split())[:100]})") from None
-        if array.ndim != 3:
-            raise EcglensError(f"{data}: the array has shape {array.shape}; expected (example, lead, time)")
-        if not len(array):
-            raise EcglensError(f"{data} holds no example")
-        if array.dtype.kind != "f" and array.dtype.kind != "i":
-            raise EcglensError(f"{data} holds {array.dtype}; expected numbers (example, lead, time)")
-        return array, {"kind": "given", "title": Path(data).name, "facts": [f"{len(array)} examples of {data}"]}
-    which, folder = find_records("mitdb", None if data is None else Path(data))
-    fits = [labels for labels in LABEL_MAPS.values() if labels.classes == classifier.classes]
-    if not fits:
-        known = "; ".join(f"{name}: {', '.join(labels.classes)}" for name, labels in LABEL_MAPS.items())
-        raise EcglensError(
-            f"{classifier.name} has classes {', '.join(classifier.classes)}; beats can be labelled as {known}. Give your own "
-            "examples as FILE.npy instead"
-        )
-    if len(classifier.leads) != which.n_leads or classifier.fs != which.fs:
-        raise EcglensError(
-            f"{classifier.name} takes {len(classifier.leads)} leads at {classifier.fs:g} Hz; {which.title} has "
-            f"{which.n_leads} at {which.fs:g} Hz"
-        )
-    skipped: list[Skipped] = []
-    there, missing = records_present(which, folder)
-    recordings = read_records(which, folder, there, skipped, swap_leads=True)
-    examples, _ = cut_beats(recordings, fits[0], BeatOptions(length=classifier.length), skipped)
-    renamed = tuple(replace(place, name=name) for place, name in zip(examples.places, classifier.leads, strict=True))
-    facts = [*which.lead_facts, f"the model's {', '.join(classifier.leads)} are fed the records' leads in their order"]
-    facts += [f"missing: {', '.join(missing)}"] if missing else []
-    facts += [f"left out: {item.record}: {item.reason}" for item in skipped]
-    return replace(examples, leads=classifier.leads, places=renamed), {
-        "kind": which.kind,
-        "title": which.title,
-        "facts": facts,
-    }
 
 
 def _few(given: Examples | NDArray[np.float32], seed: int, n: int = 64) -> Examples | NDArray[np.float32]:

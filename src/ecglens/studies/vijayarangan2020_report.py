@@ -224,8 +224,8 @@ def _panels(source: Sources) -> Section:
             "Below: how much of each sample the learned mask deletes (dark: all of it), from the whole net's input and from "
             "the LSTM's alone.",
             f"The map has {cells} cells of {1000 * source.recipe['seconds'] / cells:.0f} ms, and each sees "
-            f"{source.metrics['maps.cell_sees_ms']:.0f} ms of the signal. Where a cell sees far, the map of one sharp sign is a "
-            "plateau as wide as that, and its peak lies anywhere on it: read its middle, not its peak. With a bump planted "
+            f"{source.metrics['maps.cell_sees_ms']:.0f} ms of the signal. Where a cell sees far, the map of one sharp sign is "
+            "a plateau as wide as that, and its peak lies anywhere on it: read its middle, not its peak. With a bump planted "
             "at a known place, the map of ecgnet-cam peaked up to 200 ms beside it, its mask within 40 ms.",
         ],
         [],
@@ -349,7 +349,9 @@ def _origin(source: Sources) -> Section:
         "A class that comes from one recorder, or one patient, can be told by that instead of by the heart. Can the origin be "
         "told within a class, from what the net is shown, from its map, from its last layer? 'Trivial description' knows only "
         "length, mean, spread and noise; 'shuffled' is what chance gives. For patients the plain number is near 1 and says "
-        "little; what counts is how far the class's margin falls when what tells the origin is taken out of the last layer.",
+        "little; what counts is how far the class's margin falls when what tells the origin is taken out of the last layer, "
+        "beyond what taking out as much at random does ('leans', with its interval). An AUC no larger than 'shuffled_high' is "
+        "chance; where few patients have a class, even a large one may be.",
     ]
     sheets, pictures = [], []
     for origin in ("patient", "database"):
