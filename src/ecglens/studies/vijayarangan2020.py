@@ -61,7 +61,7 @@ def ask(
 def run(
     question: Question, data: Path | None, out: Path, *, stop_after: str | None, overwrite: bool, or_simulated: bool = False
 ) -> Run:
-    """Everything from files to the report, in stages; a stage that is done is not done again. "all": four nets, one table."""
+    """Everything from files to the report, in stages; nets and maps that are there are not made again. "all": `compare`."""
     if question.model == "all":
         from ecglens.studies.vijayarangan2020_comparison import compare
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ecglens.errors import EcglensError
 from ecglens.examples.splits import TEST
 from ecglens.files import write_json, write_table
 from ecglens.report import figures
@@ -29,7 +30,12 @@ _FOLDER = "nets"
 def compare(
     question: Question, data: Path | None, out: Path, *, stop_after: str | None, overwrite: bool, or_simulated: bool
 ) -> Run:
-    """Train and score every net on the same windows, epochs and optimiser; a net that is done is not done again."""
+    """Train and score every net on the same windows, epochs and optimiser; a net that is done is not done again.
+
+    Raises EcglensError for a stage after "training": the comparison has no maps.
+    """
+    if stop_after not in (None, "examples", "training"):
+        raise EcglensError(f"--stop-after {stop_after}: --model all has no maps; stop after examples or training")
     which, folder = find_records("mitdb", data, or_simulated=or_simulated)
     started = time.monotonic()
     this = start_run(out, {"study": "vijayarangan2020", **asdict(question)}, overwrite=overwrite)
@@ -54,6 +60,9 @@ def compare(
         about = {"study": "vijayarangan2020", "recipe": question.recipe_name, "model": name, "split": question.split}
         about["n_trainable"] = str(classifier.n_trainable)
         stages.write_scores(about, test, probabilities, home, average_over=recipe.average_over, seed=question.seed)
+    if stop_after == "training":
+        this.note(status=STOPPED)
+        return this
     _write_table(this)
     write_comparison(this)
     this.note(status=COMPLETE, seconds=time.monotonic() - started)

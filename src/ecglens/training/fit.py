@@ -194,8 +194,9 @@ class _Trainer:
         row["seconds"] = time.monotonic() - started
         self.history.append(row)
         say(
-            f"epoch {self.epoch}/{self.options.epochs}: training loss {row['train_loss']:.4f}, validation loss "
-            f"{row['validation_loss']:.4f}, {row['seconds']:.0f} s"
+            f"epoch {self.epoch}/{self.options.epochs}: training loss {row['train_loss']:.4f}, "
+            + (f"validation loss {row['validation_loss']:.4f}, " if len(self.validation) else "")
+            + f"{row['seconds']:.0f} s"
         )
 
     def _one_step(self, batch: Tensor) -> float:
