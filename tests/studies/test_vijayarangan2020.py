@@ -271,3 +271,12 @@ def test_a_side_of_the_split_without_a_record_is_one_line(
         path.unlink()
     done = short_run(tmp_path / "run", "--split", "ds1-ds2", data=own_data)
     assert "no beat for the test side" in done.complaint
+
+
+def test_a_comparison_stops_after_training_and_has_no_maps_to_stop_after(
+    short_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    done = short_run(tmp_path / "run", "--model", "all", "--stop-after", "attribution")
+    assert done.code == 2
+    assert "--model all has no maps" in done.err
+    assert not (tmp_path / "run").exists()
