@@ -266,9 +266,10 @@ def _masks(source: Sources) -> Section:
         "A mask is learned that deletes as little as it can and takes away as much of the class as it can. Is what it found "
         "special? Beside it as much is deleted in random cells of 28 ms, 20 times for each window.",
         "As published the mask cannot settle. Deleting one sample costs 1 and can gain no more than a probability, so the "
-        "best mask deletes nothing (m = 1 everywhere); and from m = 0, 500 steps of .001 end half-way: the published picture "
-        f"is a moment of a journey. Followed here: after {settling['steps'].iloc[-2]} steps of .001 m is "
-        f"{settling['m, mean'].iloc[-2]:.2f} on average, with steps of .05 it is {settling['m, mean'].iloc[-1]:.2f}.",
+        "best mask deletes one sample's worth at most (m is 1 almost everywhere); and from m = 0, 500 steps of .001 end about "
+        f"half-way: the published picture is a moment of a journey. Followed here: after {settling['steps'].iloc[-2]} steps "
+        f"of .001 m is {settling['m, mean'].iloc[-2]:.2f} on average, with steps of .05 it is "
+        f"{settling['m, mean'].iloc[-1]:.3f}.",
     ]
     if "mask.overlap" in source.metrics:
         text.append(
