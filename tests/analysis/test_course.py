@@ -29,7 +29,14 @@ def test_the_course_compares_with_the_last_epoch_and_with_the_first_start():
     maps = {start: {epoch: rng.normal(size=(6, 1, 12)) for epoch in (0, 1, 4)} for start in (0, 1, 2)}
     labels = np.array([0, 0, 0, 1, 1, 1])
     table = course_of_maps(maps, labels, ("a", "b"))
-    assert len(table) == 3 * 3 * 2 + 2 * 3 * 2
+    assert len(table) == 3 * 3 * 2 + 2 * 3 * 2 + 2
+    apart = table[table["beside"] == "another window"].set_index("class")
+    for name, mine in (("a", [0, 1, 2]), ("b", [3, 4, 5])):
+        pairs = [(mine[0], mine[1]), (mine[1], mine[2]), (mine[2], mine[0])]
+        each = [spearmanr(maps[0][4][i].ravel(), maps[0][4][j].ravel())[0] for i, j in pairs]
+        assert apart.loc[name, "median"] == pytest.approx(np.median(each))
+        assert (apart.loc[name, "start"], apart.loc[name, "epoch"]) == (0, 4)
+    table = table[table["beside"] != "another window"]
     for row in table.itertuples():
         other = maps[row.start][4] if row.beside == "final map" else maps[0][row.epoch]
         mine = labels == ("a", "b").index(row[4])
@@ -43,4 +50,9 @@ def test_the_course_compares_with_the_last_epoch_and_with_the_first_start():
 
 def test_a_class_without_windows_has_no_row():
     table = course_of_maps({0: {0: np.random.default_rng(0).normal(size=(2, 1, 9))}}, np.zeros(2, int), ("a", "b"))
-    assert list(table["class"]) == ["a"]
+    assert set(table["class"]) == {"a"}
+
+
+def test_a_class_of_one_window_has_no_other_window_to_stand_beside():
+    table = course_of_maps({0: {0: np.random.default_rng(0).normal(size=(1, 1, 9))}}, np.zeros(1, int), ("a",))
+    assert list(table["beside"]) == ["final map"]

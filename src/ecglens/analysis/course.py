@@ -32,7 +32,8 @@ def course_of_maps(
     """How like the final map each earlier one is, and how like each other the maps of two starts are.
 
     maps: start -> epoch -> (example, lead, time), the same examples everywhere; the last epoch of a start is its final one.
-    Returns columns start, epoch, beside ("final map" or "start K"), class, n, q25, median, q75 of the rank correlation.
+    Returns columns start, epoch, beside ("final map", "start K", or "another window": of the same class and net, what any
+    two maps share), class, n, q25, median, q75 of the rank correlation.
     """
     rows = []
     first = min(maps)
@@ -44,7 +45,22 @@ def course_of_maps(
                 rows += _by_class(
                     rank_correlation(values, maps[first][epoch]), labels, classes, start, epoch, f"start {first}"
                 )
+    final = maps[first][max(maps[first])]
+    other = _next_of_class(labels)
+    apart = rank_correlation(final, final[other])
+    rows += _by_class(
+        np.where(other == np.arange(len(labels)), np.nan, apart), labels, classes, first, max(maps[first]), "another window"
+    )
     return pd.DataFrame(rows)
+
+
+def _next_of_class(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each example the next one of its class, the first after the last."""
+    out = np.arange(len(labels))
+    for label in np.unique(labels):
+        mine = np.flatnonzero(labels == label)
+        out[mine] = np.roll(mine, -1)
+    return out
 
 
 def _by_class(

@@ -87,7 +87,7 @@ class Hannun(nn.Module):
 
 
 def _batch_norm(filters: int) -> nn.BatchNorm1d:
-    return nn.BatchNorm1d(filters, eps=1e-3, momentum=0.01)  # Keras: epsilon 1e-3, momentum .99
+    return nn.BatchNorm1d(filters, eps=1e-3)  # Keras: epsilon 1e-3; its slow momentum of .99 lags in short trainings
 
 
 def _start(module: nn.Module) -> None:

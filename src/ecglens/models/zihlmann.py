@@ -54,7 +54,7 @@ class _Conv(nn.Module):
             zeros = max((given - 1) * step + _KERNEL - had, 0)
             self.zeros = (zeros // 2, zeros - zeros // 2, *self.zeros)  # `pad` wants the last axis first
         self.conv = nn.Conv2d(n_in, n_out, _KERNEL, stride)
-        self.norm = nn.BatchNorm2d(n_out, eps=1e-3, momentum=0.01)  # TensorFlow: epsilon 1e-3, momentum .99
+        self.norm = nn.BatchNorm2d(n_out, eps=1e-3)  # Keras: epsilon 1e-3; its slow momentum of .99 lags in short trainings
         self.active = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -124,7 +124,7 @@ def course(table: pd.DataFrame) -> Figure:
     """
     figure = new_figure(175, 72)
     own = table[(table["beside"] == "final map") & (table["start"] == table["start"].min())]
-    other = table[table["beside"] != "final map"]
+    other = table[table["beside"].str.startswith("start")]
     epochs = sorted(own["epoch"].unique())
     classes = list(dict.fromkeys(own["class"]))
     for k, (part, title) in enumerate(((own, "with the final map"), (other, "between two random starts, same epoch"))):

@@ -85,11 +85,16 @@ def _windows(
 ) -> tuple[Examples, list[str]]:
     options = WindowOptions(seconds=classifier.length / classifier.fs, fs=classifier.fs)
     recordings = read_records(which, folder, there, skipped, swap_leads=False)
-    examples, _ = cut_windows(recordings, labels, options, skipped)
+    # a rhythm that the model does not know takes no beats away
+    known = replace(labels, rhythms={name: mark for name, mark in labels.rhythms.items() if name in classifier.classes})
+    examples, found = cut_windows(recordings, known, options, skipped)
     number = np.array([classifier.classes.index(name) if name in classifier.classes else -1 for name in labels.classes])
     kept = number[examples.labels] >= 0
     part = examples.take(kept)
     if not len(part):
         raise EcglensError(f"{which.title} as read here holds no window of {', '.join(classifier.classes)}")
     facts = [f"one lead: {options.lead} where a record has it, else its first; {int((~kept).sum())} windows of other classes"]
+    said = {"left_record": "leave the record", "in_rhythm": "lie in a rhythm of another class", "no_beat": "hold no beat"}
+    lost = {words: sum(getattr(found, key).values()) for key, words in said.items()}
+    facts += [f"{n} windows {words}" for words, n in lost.items() if n]
     return replace(part, labels=number[part.labels].astype(np.int64), classes=classifier.classes), facts

@@ -23,7 +23,7 @@ from ecglens.studies import stages
 from ecglens.studies.options import with_settings
 from ecglens.studies.vijayarangan2020_material import Material, prepare
 from ecglens.studies.vijayarangan2020_recipe import CLASS_SETS, MODEL_NAMES, SPLITS, Question, recipe_for
-from ecglens.training.checkpoint import load_snapshot
+from ecglens.training.checkpoint import load_snapshot, snapshot_path
 
 STAGES = ("examples", "training", "attribution", "analysis")
 
@@ -131,6 +131,7 @@ def predict(question: Question, classifier: Classifier, material: Material, this
     probabilities = classifier.probabilities(logits)
     stages.write_predictions(part, probabilities, this)
     about = {"study": "vijayarangan2020", "recipe": question.recipe_name, "model": question.model, "split": question.split}
+    about |= {"test.windows_overlapping_training": this.about["overlap"]}
     stages.write_scores(about, part, probabilities, this, average_over=question.recipe.average_over, seed=question.seed)
     return logits
 
@@ -194,15 +195,19 @@ def _course(
     classifiers: list[Classifier], examples: Examples, rows: NDArray[np.int64], target: NDArray[np.int64], method: str,
     this: Run, epochs: tuple[int, ...],
 ) -> dict[int, dict[int, NDArray[np.float32]]]:  # fmt: skip
-    """Maps of the same windows by the nets of each start after each kept epoch, at the map's own resolution."""
+    """Maps of the same windows by the nets of each start after each kept epoch, the last by the net as it is used."""
     out: dict[int, dict[int, NDArray[np.float32]]] = {}
     for start, classifier in enumerate(classifiers):
         folder = start_folder(this, start)
         final = {name: value.clone() for name, value in classifier.module.state_dict().items()}
         out[start] = {}
-        for epoch in epochs:
-            load_snapshot(classifier.module, folder, epoch)
-            found = explain(classifier, examples, [method], target=target, rows=rows, quiet=True)
-            out[start][epoch] = found.native(method)[:]
+        for epoch in epochs[:-1]:
+            if snapshot_path(folder, epoch).is_file():  # a training may have stopped before
+                load_snapshot(classifier.module, folder, epoch)
+                found = explain(classifier, examples, [method], target=target, rows=rows, quiet=True)
+                out[start][epoch] = found.native(method)[:]
         classifier.module.load_state_dict(final)
+        out[start][epochs[-1]] = explain(classifier, examples, [method], target=target, rows=rows, quiet=True).native(method)[
+            :
+        ]
     return out

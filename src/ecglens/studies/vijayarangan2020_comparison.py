@@ -16,13 +16,14 @@ from ecglens.examples.splits import TEST
 from ecglens.files import write_json, write_table
 from ecglens.report import figures
 from ecglens.report.html import Section, sheet, with_intervals, write_html
-from ecglens.runs import COMPLETE, STOPPED, Run, start_run
+from ecglens.runs import COMPLETE, STOPPED, Run, open_run, start_run
 from ecglens.simulation.stand_in import find_records
 from ecglens.studies import stages
 from ecglens.studies.sources import NOT_FOR_PATIENTS, Sources
 from ecglens.studies.vijayarangan2020_material import prepare
 from ecglens.studies.vijayarangan2020_published import COMPARISON, METRICS
 from ecglens.studies.vijayarangan2020_recipe import MODEL_NAMES, SPLITS, Question
+from ecglens.studies.vijayarangan2020_report import data_section
 
 _FOLDER = "nets"
 
@@ -47,11 +48,13 @@ def compare(
     recipe = question.recipe
     for name in MODEL_NAMES:
         own = replace(question, model=name)
-        home = Run(out / _FOLDER / name, {"status": "one net of the comparison above", "asked": asdict(own)})
-        if home.has("metrics.json"):
+        path = out / _FOLDER / name
+        if (path / "metrics.json").is_file():
             continue
+        asked = {"study": "vijayarangan2020", **asdict(own)}
+        home = open_run(path) if (path / "run.json").is_file() else Run(path, {"status": "one net of a table", "asked": asked})
         home.tables.mkdir(parents=True, exist_ok=True)
-        home.note(study="vijayarangan2020", data=this.about["data"], shared_patients=this.about["shared_patients"])
+        home.note(data=this.about["data"], shared_patients=this.about["shared_patients"])
         classifier = stages.train(
             name, material.examples, material.plan, recipe.training, home, scale=recipe.scale, seed=question.seed
         )
@@ -95,7 +98,7 @@ def write_comparison(this: Run) -> Path:
     budget = (
         f"One budget for all: the same windows, {recipe['epochs']} epochs, {recipe['optimiser']} with a rate of "
         f"{recipe['rate']:g} ({recipe['schedule']}), batches of {recipe['batch']}, seed {asked['seed']}. Nothing was tuned "
-        "for one of them. Seconds are of a shared machine."
+        "for one of them here; ecgnet-cam's design was found on shuffled windows of MIT-BIH. Seconds are of a shared machine."
     )
     text = [
         budget,
@@ -116,5 +119,5 @@ def write_comparison(this: Run) -> Path:
     facts = [("data", f"{data['database']}, {len(data['records'])} records"), ("test", asked["split"])]
     ribbon = "SIMULATED ECGs: no person's heart" if source.simulated else None
     path = this.path / "report.html"
-    write_html(path, "vijayarangan2020: the comparison table", banner, facts, [section], ribbon=ribbon)
+    write_html(path, "vijayarangan2020: the comparison table", banner, facts, [section, data_section(source)], ribbon=ribbon)
     return path

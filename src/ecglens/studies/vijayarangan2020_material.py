@@ -18,6 +18,7 @@ from ecglens.examples.splits import (
     TEST,
     TRAIN,
     UNUSED,
+    VALIDATION,
     Plan,
     plan_training,
     shared_patients,
@@ -25,7 +26,7 @@ from ecglens.examples.splits import (
     split_by_records,
     split_per_class,
 )
-from ecglens.examples.windows import cut_windows
+from ecglens.examples.windows import WindowFacts, cut_windows
 from ecglens.progress import say
 from ecglens.recordings.databases import Database, Skipped, database, read_records
 from ecglens.recordings.places import records_present
@@ -33,7 +34,7 @@ from ecglens.runs import Run
 from ecglens.studies.stages import expect_same_data, note_data, write_examples
 from ecglens.studies.vijayarangan2020_recipe import CLASS_SETS, Question
 
-# Ten records that hold the five beat classes on both sides of DS1/DS2, for --quick
+# Sixteen records that hold the five beat classes on both sides of DS1/DS2, for --quick
 _QUICK = ("109", "118", "124", "207", "209", "111", "212", "214", "231", "232", "100", "119", "201", "202", "222", "233")
 _OTHERS = ("ltafdb", "ltdb")  # taken in where they lie beside mitdb
 
@@ -52,32 +53,81 @@ def prepare(question: Question, which: Database, folder: Path, this: Run) -> Mat
     sources = [(which, folder), *_beside(which, folder)]
     skipped: list[Skipped] = []
     remarks: list[str] = []
-    notes, recordings, missing_records = [], [], []
-    for each, where in sources:
-        there, missing = records_present(each, where)
-        if question.quick and len(there) > len(_QUICK):
-            few = each.a_few or _QUICK
-            there, missing = tuple(record for record in few if record in there) or there[:10], ()
-        missing_records += [f"{each.name} {record}" for record in missing]
-        notes.append((each, where, there))
-        recordings.append(read_records(each, where, there, skipped, swap_leads=False, remarks=remarks))
-    examples, facts = cut_windows((one for part in recordings for one in part), labels, recipe.windows, skipped)
+    chosen = [_records_of(question, each, where) for each, where in sources]
+
+    def cut(by: LabelMap, skipped: list[Skipped], remarks: list[str]) -> tuple[Examples, WindowFacts]:
+        recordings = (
+            one
+            for (each, where), (there, _) in zip(sources, chosen, strict=True)
+            for one in read_records(each, where, there, skipped, swap_leads=False, remarks=remarks)
+        )
+        return cut_windows(recordings, by, recipe.windows, skipped)
+
+    examples, facts = cut(labels, skipped, remarks)
+    _expect_lead(examples, recipe.lead)
     for line in (*remarks, *(f"left out: {item.record}: {item.reason}" for item in skipped)):
         say(line)
-    split = _split(question, examples)
-    examples, split, why = _learnable(examples, split, labels, [each.name for each, _ in sources])
+    names = [each.name for each, _ in sources]
+    examples, split, why = _learnable(examples, _split(question, examples), labels, names)
+    unlearnt = set(why) & set(labels.rhythms)
+    if unlearnt and sum(facts.in_rhythm.values()):
+        # beats inside a rhythm that is no class after all have one label, not two
+        kept = {name: mark for name, mark in labels.rhythms.items() if name not in unlearnt}
+        examples, facts = cut(replace(labels, rhythms=kept), [], [])
+        examples, split, _ = _learnable(examples, _split(question, examples), labels, names)
     split = _at_most_tested(split, examples, recipe.tested_at_most, question.seed)
     plan = plan_training(split, examples, validation=recipe.validation, resample=recipe.resample, seed=question.seed)
-    data = _about(notes, examples, skipped, remarks) | {"missing": missing_records}
+    data = _about(sources, examples, skipped, remarks)
+    gone = [(each.name, record) for (each, _), (_, lost) in zip(sources, chosen, strict=True) for record in lost]
+    data["missing"] = [f"{name} {record}" for name, record in gone]
     expect_same_data(this, data)
     write_examples(examples, plan, this)
     this.note(
         data=data,
         windows=asdict(facts),
         missing_classes=why,
+        untested_classes=[
+            name for label, name in enumerate(examples.classes) if not ((examples.labels == label) & (split == TEST)).any()
+        ],
+        overlap=overlap_share(examples, plan.split),
         shared_patients=shared_patients(plan.split, examples),
     )
     return Material(examples, plan)
+
+
+def _expect_lead(examples: Examples, lead: str) -> None:
+    """Raises EcglensError for a lead that no record has; "first", and the usual "MLII", may stand for each record's first."""
+    there = sorted(set(examples.column("lead_names")))
+    if lead not in ("first", "MLII", *there):
+        raise EcglensError(f"lead={lead}: no record has it; their first leads are {', '.join(there)}, 'first' takes those")
+
+
+def overlap_share(examples: Examples, split: NDArray[np.str_]) -> float:
+    """Share of the test windows that share samples with a training window of the same record."""
+    start, length = examples.column("start"), examples.length
+    names = examples.column("database").astype(str) + "/" + examples.column("record").astype(str)
+    shared = np.zeros(len(examples), bool)
+    for name in np.unique(names):
+        mine = names == name
+        train = np.sort(start[mine & ((split == TRAIN) | (split == VALIDATION))])
+        test = np.flatnonzero(mine & (split == TEST))
+        if len(train):
+            after = np.searchsorted(train, start[test])
+            near = np.minimum(
+                np.abs(start[test] - train[np.clip(after, 0, len(train) - 1)]),
+                np.abs(start[test] - train[np.clip(after - 1, 0, len(train) - 1)]),
+            )
+            shared[test] = near < length
+    return float(shared[split == TEST].mean())
+
+
+def _records_of(question: Question, which: Database, folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(records to read, records that are missing); a few with --quick."""
+    there, missing = records_present(which, folder)
+    if question.quick and len(there) > len(_QUICK):
+        few = which.a_few or _QUICK
+        return tuple(record for record in few if record in there) or there[:10], ()
+    return there, missing
 
 
 def _beside(which: Database, folder: Path) -> list[tuple[Database, Path]]:
@@ -152,12 +202,12 @@ def _at_most_tested(split: NDArray[np.str_], examples: Examples, limit: int, see
 
 
 def _about(
-    notes: list[tuple[Database, Path, tuple[str, ...]]], examples: Examples, skipped: list[Skipped], remarks: list[str]
+    sources: list[tuple[Database, Path]], examples: Examples, skipped: list[Skipped], remarks: list[str]
 ) -> dict[str, Any]:
     """What run.json says of all databases together; the first one's words stand for the kind."""
     whose = examples.column("database")
     parts = []
-    for each, where, _ in notes:
+    for each, where in sources:
         records = sorted(set(examples.column("record")[whose == each.name]))
         parts.append(note_data(each, where, records, (), [], []))
     out = parts[0] | {"skipped": [asdict(item) for item in skipped], "remarks": remarks}

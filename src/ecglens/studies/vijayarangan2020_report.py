@@ -27,11 +27,11 @@ def redraw(run: Run, beside: Run | None = None) -> Path:
             "--beside is for runs of jones2020; 'ecglens run vijayarangan2020 --model all' puts nets side by side"
         )
     run.expect_complete()
-    if run.about["asked"]["model"] == "all":
-        from ecglens.studies.vijayarangan2020_comparison import write_comparison
-
-        return write_comparison(run)
     try:
+        if run.about["asked"]["model"] == "all":
+            from ecglens.studies.vijayarangan2020_comparison import write_comparison
+
+            return write_comparison(run)
         return write_report(run)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split())[:120]
@@ -44,7 +44,7 @@ def write_report(run: Run) -> Path:
     asked, data = source.asked, run.about["data"]
     sections = [
         _asked(source),
-        _data(source),
+        data_section(source),
         _scores(source),
         _panels(source),
         *([_branches(source)] if source.has("branches") else []),
@@ -85,8 +85,7 @@ def _asked(source: Sources) -> Section:
     low, high = metrics["test.accuracy_low"], metrics["test.accuracy_high"]
     interval = f" (95 % interval over patients {low:.3f} to {high:.3f})" if low is not None else ""
     text = [
-        "The question: what does a network that reads two seconds of one lead look at, in its CNN and in its LSTM, and does "
-        "that settle while it learns?",
+        "The question: what does a network that reads two seconds of one lead look at, and does that settle while it learns?",
         f"On {metrics['test.n']} test windows of {metrics['test.patients']} patients the model is right in "
         f"{metrics['test.accuracy']:.3f}{interval}; macro F1 {metrics['test.macro_f1']:.3f} over the classes that occur.",
     ]
@@ -101,6 +100,10 @@ def _asked(source: Sources) -> Section:
                 else ""
             )
         )
+        if metrics["test.windows_overlapping_training"]:
+            text.append(
+                f"{metrics['test.windows_overlapping_training']:.0%} of the test windows share samples with a training window."
+            )
     if "branches.lstm_share" in metrics:
         text.append(
             f"The paper's map belongs to the CNN. The LSTM has {metrics['branches.lstm_share']:.0%} of the decision (median), "
@@ -115,7 +118,7 @@ def _asked(source: Sources) -> Section:
     return Section("What came out", text)
 
 
-def _data(source: Sources) -> Section:
+def data_section(source: Sources) -> Section:
     about = source.run.about
     found, data = about["windows"], about["data"]
     names = label_map(CLASS_SETS[source.asked["classes"]])
@@ -125,6 +128,7 @@ def _data(source: Sources) -> Section:
         + ("begin at its onset, one each." if source.recipe["rhythm_windows"] == "onset" else "fill its span."),
         "Classes: " + "; ".join(f"{key} {names.names[key]}" for key in names.classes) + f". Source: {names.source}.",
         *(f"Missing: class {name}, {reason}." for name, reason in about["missing_classes"].items()),
+        *(f"Class {name} has windows to learn from and none to test." for name in about["untested_classes"]),
         "About these records: " + "; ".join(data["facts"]) + ".",
     ]
     said = {
@@ -142,6 +146,9 @@ def _data(source: Sources) -> Section:
     ):
         if found[key]:
             text.append(f"{words}: " + ", ".join(f"{name} {n}" for name, n in sorted(found[key].items())) + ".")
+    if found["resampled"]:
+        rates = sorted({f"{rate:g} Hz" for rate in found["resampled"].values()})
+        text.append(f"Resampled with their annotations: {len(found['resampled'])} records, recorded at {', '.join(rates)}.")
     if data["missing"]:
         text.append(f"Not at hand: records {', '.join(data['missing'])}.")
     text += [f"Mended: {remark}." for remark in data["remarks"]]
@@ -219,10 +226,10 @@ def _panels(source: Sources) -> Section:
     return Section(
         "Single windows",
         [
-            f"One right and one wrong test window of each class, not chosen for their looks. Behind the trace and in the "
-            f"upper strip: the map of the CNN ({method}) for the class that was given, purple for it, orange against it. "
-            "Below: how much of each sample the learned mask deletes (dark: all of it), from the whole net's input and from "
-            "the LSTM's alone.",
+            "A right and, where the masked windows hold one, a wrong test window of each class, not chosen for their looks. "
+            f"Behind the trace and in the upper strip: the map ({method}) for the class that was given, purple for it, orange "
+            "against it. Below: how much of each sample the learned mask deletes (dark: all of it), from the whole net's input"
+            + (" and from the LSTM's alone." if "mask_lstm" in strips else "."),
             f"The map has {cells} cells of {1000 * source.recipe['seconds'] / cells:.0f} ms, and each sees "
             f"{source.metrics['maps.cell_sees_ms']:.0f} ms of the signal. Where a cell sees far, the map of one sharp sign is "
             "a plateau as wide as that, and its peak lies anywhere on it: read its middle, not its peak. With a bump planted "
@@ -240,7 +247,8 @@ def _branches(source: Sources) -> Section:
         f"(the parts miss the logits by {metrics['branches.parts_miss_logits_by']:.1e} at most). A constant part says "
         "nothing: shares are exact Shapley values of the two branches, against their mean over training windows, for the "
         "given class against the mean of all.",
-        f"The CNN alone would give the same class in {metrics['branches.cnn_alone_says_the_same']:.1%} of the windows.",
+        f"The CNN would give the same class in {metrics['branches.cnn_alone_says_the_same']:.1%} of the windows if the LSTM "
+        "always said what it says on average.",
     ]
     parts = branches.drop(columns=["lstm_share_q25", "lstm_share_q75"]).rename(
         columns={
@@ -264,7 +272,8 @@ def _masks(source: Sources) -> Section:
     deletion, masks, settling = source.table("deletion"), source.table("masks"), source.table("settling")
     text = [
         "A mask is learned that deletes as little as it can and takes away as much of the class as it can. Is what it found "
-        "special? Beside it as much is deleted in random cells of 28 ms, 20 times for each window.",
+        "special? Beside it as much is deleted in random cells of 28 ms, 20 times for each window. Rows are by the class that "
+        "the model gave, whose logit it is.",
         "As published the mask cannot settle. Deleting one sample costs 1 and can gain no more than a probability, so the "
         "best mask deletes one sample's worth at most (m is 1 almost everywhere); and from m = 0, 500 steps of .001 end about "
         f"half-way: the published picture is a moment of a journey. Followed here: after {settling['steps'].iloc[-2]} steps "
@@ -283,7 +292,11 @@ def _masks(source: Sources) -> Section:
             sheet(
                 deletion, "deletion", "What masks delete, against chance; share: of the windows in which the mask does more"
             ),
-            sheet(masks, "masks", "Do masks stand still (moved: over the last 20 steps), and do starts agree"),
+            sheet(
+                masks,
+                "masks",
+                "Do masks stand still (moved over the last 20 steps: .05 or less), and do starts agree",
+            ),
             sheet(settling, "settling", "The published mask: 1 keeps, 0 deletes; it starts at 0"),
         ],
         [source.picture(windows.deletion(deletion), "figure-5-deletion", "Figure 5: masks against chance.")],
@@ -295,13 +308,22 @@ def _course(source: Sources) -> Section:
     metrics = source.metrics
     text = [
         "The paper shows maps at several epochs. Here the same windows are followed from the untrained net to the last epoch, "
-        "and in a second training that differs in its random start alone.",
+        "and in a second training with another seed (its weights, the order of windows, dropout), where there is one.",
         f"The map of the untrained net has a rank correlation of {metrics['course.untrained_with_final']:.2f} with the final "
         "one (mean over classes of the median)"
         + (
             f"; the final maps of two starts have {metrics['course.between_starts']:.2f} with each other."
             if metrics.get("course.between_starts") is not None
             else "."
+        ),
+        *(
+            [
+                f"Maps of different windows of one class already have {metrics['course.between_windows']:.2f}: "
+                "what is common to "
+                "all is no sign that a map follows its window."
+            ]
+            if metrics.get("course.between_windows") is not None
+            else []
         ),
     ]
     pictures = [
@@ -328,7 +350,8 @@ def _expected(source: Sources) -> Section:
     text = [
         "Where cardiology expects a class's sign, as windows around R (waves themselves are not yet delineated), and how much "
         "of each map falls there. Enrichment is the share of the map over the share of time: 1 is what a map that knows "
-        "nothing gets. A map that misses the expected place is not wrong: the net may look elsewhere.",
+        "nothing gets. The size of the map counts, for and against the class. A map that misses the expected "
+        "place is not wrong: the net may look elsewhere.",
     ]
     figure = windows.dots(
         table[table["method"] != "uniform"].replace([np.inf], np.nan), "class", "method", "enrichment", "low", "high",
@@ -348,11 +371,13 @@ def _expected(source: Sources) -> Section:
 def _origin(source: Sources) -> Section:
     text = [
         "A class that comes from one recorder, or one patient, can be told by that instead of by the heart. Can the origin be "
-        "told within a class, from what the net is shown, from its map, from its last layer? 'Trivial description' knows only "
-        "length, mean, spread and noise; 'shuffled' is what chance gives. For patients the plain number is near 1 and says "
+        "told within a class, from what the net is shown, from its map, from its last layer? 'Trivial description' knows "
+        "a dozen plain facts (length, mean, spread, noise, mains, wander); 'shuffled' is what chance gives. For "
+        "patients the plain number is near 1 and says "
         "little; what counts is how far the class's margin falls when what tells the origin is taken out of the last layer, "
         "beyond what taking out as much at random does ('leans', with its interval). An AUC no larger than 'shuffled_high' is "
-        "chance; where few patients have a class, even a large one may be.",
+        "chance; where few patients have a class, even a large one may be. Taking out as much at random is a hard blow too "
+        "where most of the variance goes ('share'), so that a small leaning cannot be seen.",
     ]
     sheets, pictures = [], []
     for origin in ("patient", "database"):
@@ -374,7 +399,8 @@ def _origin(source: Sources) -> Section:
 
 def _recipes(source: Sources) -> Section:
     text = [
-        "The two recipes differ in these options, and in nothing else. 'This run' may differ from both by --set or --quick."
+        "The two recipes differ in these options, and in the split that they take by default. 'This run' may "
+        "differ from both by --set or --quick."
     ]
     return Section(
         "As published and corrected",
@@ -388,7 +414,7 @@ def _meaning() -> Section:
         "What a map means, and what it does not",
         [
             "A class activation map shows what the CNN's last layer adds to the logit, cell by cell. A cell sees more of the "
-            "signal than it covers, and what the LSTM adds is not in it.",
+            "signal than it covers, and what an LSTM beside the CNN adds is not in it.",
             "A learned mask shows one way of taking the class away. Evidence that is there twice need not be deleted, and a "
             "deleted stretch is no ECG any more.",
             "Classes that live in few patients cannot be told from those patients by any map.",

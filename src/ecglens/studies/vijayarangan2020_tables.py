@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from ecglens.analysis.branches import branch_logits, branch_shares
 from ecglens.analysis.course import course_of_maps
 from ecglens.analysis.deletion import deletion_by_class, deletion_effect
 from ecglens.analysis.expected import mass_where_expected
-from ecglens.analysis.origin import probe_all
+from ecglens.analysis.origin import drawn_evenly, probe_all
 from ecglens.analysis.receptive import receptive_field
 from ecglens.attribution import explain
 from ecglens.attribution.masks import PUBLISHED
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from ecglens.studies.vijayarangan2020 import Maps
 
 _SETTLING = 2  # windows of a class on which the published mask is followed to its end
-_PROBED = 200  # windows of a class that the origin probe takes
+_PROBED = 400  # windows of a class that the origin probe takes, evenly from its patients
+_LEAST = 10  # windows that a patient must have in a class to be asked for
+_STILL = 0.05  # a mask that moves less over 20 steps has settled: deletion-mask's own tolerance
 
 
 def analyse(
@@ -69,7 +71,8 @@ def _write_branches(
     part = examples.take(test[chosen])
     parts = branch_logits(classifier, part)
     target = logits[chosen].argmax(1).astype(np.int64)
-    shares = branch_shares(parts, target, branch_logits(classifier, usual))
+    reference = branch_logits(classifier, usual)
+    shares = branch_shares(parts, target, reference)
     apart = np.abs(parts.whole - logits[chosen]).max()
     rows = np.arange(len(target))
     frame = shares.assign(
@@ -79,8 +82,8 @@ def _write_branches(
         of_lstm=parts.lstm[rows, target],
         constant=parts.constant[target],
     )
-    # would the CNN alone, whose map is shown, say the same?
-    alone = (parts.cnn + parts.constant).argmax(1)
+    # would the CNN, whose map is shown, say the same if the LSTM said what it says on average?
+    alone = (parts.cnn + parts.constant + reference.lstm.mean(0)).argmax(1)
     frame["cnn_alone_says_the_same"] = alone == target
     grouped = frame.groupby("predicted")
     table = grouped[["logit", "of_cnn", "of_lstm", "constant", "cnn", "lstm"]].mean()
@@ -98,21 +101,24 @@ def _write_branches(
 
 
 def _write_masks(question: Question, classifier: Classifier, examples: Examples, maps: Maps, this: Run) -> dict[str, Any]:
-    """tables/deletion.csv (by class) and masks.csv: what masks delete does, do they settle, do starts agree."""
+    """tables/deletion.csv and masks.csv, by the class that the model gave: what masks delete does, do they settle, do starts
+    agree."""
     part = examples.take(maps.masked)
+    asked = maps.masks.target
     fill = str(find_method("deletion-mask", question.recipe.mask_options).options.get("baseline", "zero"))
-    table = deletion_effect(classifier, part, maps.masks["deletion-mask"][:], maps.masks.target, fill=fill, seed=question.seed)
-    by_class = deletion_by_class(table, part.labels, examples.classes, part.column("patient").astype(str), seed=question.seed)
+    table = deletion_effect(classifier, part, maps.masks["deletion-mask"][:], asked, fill=fill, seed=question.seed)
+    by_class = deletion_by_class(table, asked, examples.classes, part.column("patient").astype(str), seed=question.seed)
     write_table(this.tables / "deletion.csv", by_class)
     frames = []
     for name, store in (("whole net", maps.masks), ("LSTM alone", maps.lstm_masks)):
         if store is None:
             continue
-        frame = pd.DataFrame({"class": np.array(examples.classes)[part.labels], "mask of": name})
+        frame = pd.DataFrame({"class": np.array(examples.classes)[asked], "mask of": name})
         frame["deleted"] = np.asarray(store["deletion-mask"][:]).mean(axis=(1, 2))
         for note in ("moved", "overlap", "score-left"):
             if note in store.notes("deletion-mask"):
                 frame[note] = store.note("deletion-mask", note)
+        frame["stood still"] = frame["moved"] <= _STILL
         frames.append(frame)
     masks = pd.concat(frames)
     by = masks.groupby(["mask of", "class"], sort=False)
@@ -152,8 +158,9 @@ def _write_settling(question: Question, classifier: Classifier, examples: Exampl
 
 
 def _write_course(examples: Examples, maps: Maps, this: Run) -> dict[str, Any]:
-    """tables/course.csv (rank correlations) and course_maps.csv (one window of each class, epoch by epoch)."""
-    labels = examples.labels[maps.followed]
+    """tables/course.csv (rank correlations, by the class that the model gave) and course_maps.csv (a window of each)."""
+    at = np.searchsorted(maps.rows, maps.followed)
+    labels = maps.one_pass.target[at]
     table = course_of_maps(dict(maps.course), labels, examples.classes)
     write_table(this.tables / "course.csv", table)
     frames = []
@@ -169,11 +176,13 @@ def _write_course(examples: Examples, maps: Maps, this: Run) -> dict[str, Any]:
     write_table(this.tables / "course_maps.csv", pd.concat(frames))
     write_table(this.tables / "course_signals.csv", _signals(examples, maps.followed, labels))
     last = table["epoch"].max()
-    between = table[(table["beside"] != "final map") & (table["epoch"] == last)]["median"]
+    between = table[table["beside"].str.startswith("start") & (table["epoch"] == last)]["median"]
+    others = table[table["beside"] == "another window"]["median"]
     untrained = table[(table["beside"] == "final map") & (table["epoch"] == 0) & (table["start"] == 0)]["median"]
     return {
         "course.between_starts": float(between.mean()) if len(between) else None,
         "course.untrained_with_final": float(untrained.mean()),
+        "course.between_windows": float(others.mean()) if len(others) else None,
     }
 
 
@@ -189,12 +198,12 @@ def _signals(examples: Examples, rows: NDArray[np.int64], labels: NDArray[np.int
 
 
 def _write_expected(examples: Examples, maps: Maps, this: Run, seed: int) -> None:
-    """tables/expected.csv: how much of each map lies where cardiology expects the class's sign."""
-    part = examples.take(maps.rows)
+    """tables/expected.csv: how much of each map lies where cardiology expects the sign of the class that the model gave."""
+    part = replace(examples.take(maps.rows), labels=maps.one_pass.target)
     by_method = {name: np.asarray(maps.one_pass[name][:]) for name in maps.one_pass.methods}
     by_method["uniform"] = np.ones((len(part), 1, examples.length), np.float32)
     one = mass_where_expected(part, by_method, part.column("patient").astype(str), seed=seed)
-    few = examples.take(maps.masked)
+    few = replace(examples.take(maps.masked), labels=maps.masks.target)
     masks = {"deletion-mask": np.asarray(maps.masks["deletion-mask"][:])}
     if maps.lstm_masks is not None:
         masks["deletion-mask, LSTM alone"] = np.asarray(maps.lstm_masks["deletion-mask"][:])
@@ -204,12 +213,17 @@ def _write_expected(examples: Examples, maps: Maps, this: Run, seed: int) -> Non
 
 def _write_origin(question: Question, classifier: Classifier, material: Material, maps: Maps, this: Run) -> dict[str, Any]:
     """tables/origin-*.csv: can patient (and database, where there are two) be told within a class, and does it matter?"""
-    part = material.examples.take(maps.rows)
-    cells = maps.one_pass.native(maps.one_pass.methods[0])[:]
+    examples = material.examples
+    test = np.flatnonzero(material.plan.split == TEST)
+    who = examples.column("patient")[test].astype(str)
+    drawn = drawn_evenly(examples.labels[test], who, who, per_class=_PROBED, at_least=_LEAST, seed=question.seed)
+    part = examples.take(test[drawn])
+    cam = maps.one_pass.methods[0]
+    cells = explain(classifier, part, [cam], quiet=True).native(cam)[:]
     origins = ["patient"] + (["database"] if len(set(part.column("database"))) > 1 else [])
     found: dict[str, Any] = {}
     for origin in origins:
-        tables = probe_all(classifier, part, cells, origin, per_class=_PROBED, seed=question.seed)
+        tables = probe_all(classifier, part, cells, origin, per_class=_PROBED, at_least=_LEAST, seed=question.seed)
         for name, table in tables.items():
             write_table(this.tables / f"origin-{origin}-{name}.csv", table)
         told = tables["told"]
