@@ -102,12 +102,16 @@ def data_verify(name: str, folder: Path | None) -> None:
 @click.option(
     "--model",
     help="jones2020: cnn, lstm, resnet or resnet-rr.  vijayarangan2020: ecgnet, ecgnet-cam, hannun, zihlmann, or all for the "
-    "paper's comparison table.  [default: cnn as published, else resnet; ecgnet-cam]",
+    "paper's comparison table.  varandas2021: resnet50, small2d or resnet (1-D).  [default: cnn as published, else resnet; "
+    "ecgnet-cam; resnet50 as published, else small2d]",
 )
 @click.option(
     "--split",
     help="jones2020: holdout, patients, leave-patients-out or ds1-ds2.  vijayarangan2020: shuffled, patients or ds1-ds2.  "
-    "[default: holdout; shuffled as published, else ds1-ds2]",
+    "varandas2021: ds1-ds2 or patients.  [default: holdout; shuffled as published, else ds1-ds2; ds1-ds2]",
+)
+@click.option(
+    "--set-number", type=int, help="varandas2021: 1, the last of six beats gives the label, or 2, the first.  [default: 1]"
 )
 @click.option("--classes", help="jones2020: jones (eight classes) or aami.  vijayarangan2020: all (eight) or beats (five).")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Change one option of the recipe; repeatable.")
@@ -137,10 +141,14 @@ def run(study: str, out: Path, **options: Any) -> None:
     choose(study, sorted(STUDIES), "study")
     if options["stop_after"] is not None:
         choose(options["stop_after"], ["examples", "training", "attribution", "analysis"], "stage")
+    if options["set_number"] is not None and not STUDIES[study].sets:
+        with_sets = ", ".join(name for name, card in STUDIES.items() if card.sets)
+        raise EcglensError(f"--set-number is for {with_sets}; {study} has one set")
+    more = {"set_number": options["set_number"]} if STUDIES[study].sets else {}
     module = import_module(STUDIES[study].module)
     question = module.ask(
         options["recipe"], options["model"], options["split"], options["classes"], list(options["settings"]),
-        quick=options["quick"], seed=options["seed"],
+        quick=options["quick"], seed=options["seed"], **more,
     )  # fmt: skip
     done = module.run(
         question, options["folder"], out, stop_after=options["stop_after"], overwrite=options["overwrite"],

@@ -4,40 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ecglens.attribution import explain, read_attributions
-from ecglens.attribution.attributions import Maps, resized
+from ecglens.attribution.attributions import Maps
+from ecglens.attribution.resizing import resized
 from ecglens.attribution.store import Stacked
 from ecglens.errors import EcglensError
-from made import FEW
 from nets import LENGTH, gap, signals
-
-
-@FEW
-@given(st.integers(1, 30), st.integers(2, 40), st.integers(0, 99))
-def test_cells_are_spread_over_samples_as_numpy_interpolates_between_their_middles(cells, length, seed):
-    maps = np.random.default_rng(seed).normal(size=(3, 2, cells)).astype(np.float32)
-    found = resized(maps, length)
-    assert found.shape == (3, 2, length)
-    assert found.dtype == np.float32
-    middles = (np.arange(cells) + 0.5) / cells  # as a share of the whole
-    samples = (np.arange(length) + 0.5) / length
-    for k, lead in np.ndindex(3, 2):
-        np.testing.assert_allclose(found[k, lead], np.interp(samples, middles, maps[k, lead]), rtol=1e-4, atol=1e-5)
-
-
-@FEW
-@given(st.integers(1, 12), st.integers(1, 5), st.integers(0, 99))
-def test_spreading_keeps_the_mean_and_the_range_of_a_map(cells, times, seed):
-    maps = np.random.default_rng(seed).normal(size=(2, 1, cells)).astype(np.float32)
-    found = resized(maps, cells * times)
-    assert (found.max(axis=2) <= maps.max(axis=2) + 1e-6).all()
-    assert (found.min(axis=2) >= maps.min(axis=2) - 1e-6).all()
-    if times == 1:
-        np.testing.assert_array_equal(found, maps)
-    np.testing.assert_allclose(resized(np.full((1, 1, cells), 3.0, np.float32), 17), np.full((1, 1, 17), 3.0), rtol=1e-6)
 
 
 def _several():
@@ -54,7 +27,7 @@ def test_maps_come_at_the_models_length_and_natively_at_their_own():
     assert found["grad-cam"].shape == (7, 1, LENGTH)
     assert found.native("lead-shapley").shape == (7, 2, 1)
     assert found["lead-shapley"].shape == (7, 2, LENGTH)
-    np.testing.assert_array_equal(found["grad-cam"][:], resized(found.native("grad-cam")[:], LENGTH))
+    np.testing.assert_array_equal(found["grad-cam"][:], resized(found.native("grad-cam")[:], (LENGTH,)))
     np.testing.assert_array_equal(found["lead-shapley"][:], np.repeat(found.native("lead-shapley")[:], LENGTH, axis=2))
 
 
@@ -110,7 +83,7 @@ def test_rows_are_read_from_the_parts_that_hold_them():
         part = np.full((4, 1, 3), ord(name), np.float16).view(Part)
         part.name = name
         parts.append(part)
-    found = Maps(Stacked(parts), 6)[np.array([9, 1])]
+    found = Maps(Stacked(parts), (6,))[np.array([9, 1])]
     assert sorted(touched) == ["a", "c"]
     np.testing.assert_array_equal(found, np.array([[[ord("c")] * 6], [[ord("a")] * 6]]))
 

@@ -363,7 +363,7 @@ def test_kept_region_means_are_those_of_the_full_maps(target, tmp_path):
     whole = explain(model, x, names, target=target, rows=rows, quiet=True)
     told = {"target": target, "rows": rows, "keep": regions, "quiet": True}
     for found in (explain(model, x, names, **told), explain(model, x, names, out=tmp_path, **told)):
-        assert found.plan["length"] is None
+        assert found.plan["shape"] is None
         for name in names:
             full = np.broadcast_to(whole[name][:], (5, *((3,) if target == "all" else ()), 2, LENGTH))
             wanted = (

@@ -14,7 +14,7 @@ from ecglens.models.classifier import Classifier
 from made import FEW, created, fitting, lively, random_examples, tiny
 from nets import by_hand, maps, one_pass
 
-_WITH_LAYER = sorted(name for name in MODELS if MODELS[name].cam_layer)
+_WITH_LAYER = sorted(name for name, card in MODELS.items() if card.cam_layer and not card.draws)
 
 
 def _slow_mean_activation(model: Classifier, examples) -> np.ndarray:

@@ -17,7 +17,9 @@ from ecglens.training.checkpoint import FILE, keep_snapshot, load_snapshot, save
 from ecglens.training.fit import TrainOptions, fit
 from made import TinyNet, created, make_examples, random_examples, tiny, toy_problem
 
-_PLAIN = TrainOptions(optimiser="adam", rate=1e-2, schedule="none", epochs=3, batch=16, bf16=False, gain_jitter=0.0)
+_PLAIN = TrainOptions(
+    optimiser="adam", rate=1e-2, weight_decay=0.0, schedule="none", epochs=3, batch=16, bf16=False, gain_jitter=0.0
+)
 _NONE = np.array([], np.int64)
 
 
@@ -214,6 +216,9 @@ _RESUMED = {
     "nadam": replace(_PLAIN, optimiser="nadam", loss="focal", epochs=4),
     "adamw and one-cycle": replace(_PLAIN, optimiser="adamw", schedule="one-cycle", epochs=4, weight_decay=0.1, bf16=True),
     "best with patience": replace(_PLAIN, keep="best", patience=3, schedule="plateau", epochs=8),
+    "as Varandas": replace(
+        _PLAIN, weight_decay=0.1, schedule="step", class_weights="inverse", stop="f1-falls", epochs=8, bf16=True
+    ),
 }
 
 
@@ -472,6 +477,11 @@ def test_examples_that_do_not_fit_the_model_are_refused_before_anything_is_train
         ({"optimiser": "lion"}, "unknown optimiser"),
         ({"schedule": "cosine"}, "unknown schedule"),
         ({"keep": "first"}, "unknown keep"),
+        ({"class_weights": "balanced"}, "unknown class_weights"),
+        ({"class_weights": "inverse", "loss": "focal"}, "class_weights is 'inverse' and loss 'focal'"),
+        ({"class_weights": "inverse", "loss": "smoothed"}, "class_weights is 'inverse' and loss 'smoothed'"),
+        ({"stop": "f1-fall"}, "unknown stop 'f1-fall'; did you mean 'f1-falls'"),
+        ({"stop": "f1-falls", "patience": 2}, "patience is 2 and stop 'f1-falls'"),
         ({"epochs": 0}, "epochs is 0"),
         ({"batch": 1}, "batch 1"),
     ],

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecglens.attribution.resizing import resized
 from ecglens.attribution.store import (
     Stacked,
     missing_shards,
@@ -25,9 +26,9 @@ from ecglens.errors import EcglensError, did_you_mean
 class Maps:
     """Maps of one method, read and resized when rows are asked for; behaves as an array where rows are taken from it."""
 
-    def __init__(self, stacked: Stacked, length: int | None) -> None:
-        self._stacked, self._length = stacked, length
-        self.shape = stacked.shape if length is None else (*stacked.shape[:-1], length)
+    def __init__(self, stacked: Stacked, places: tuple[int, ...] | None) -> None:
+        self._stacked, self._places = stacked, places
+        self.shape = stacked.shape if places is None else (*stacked.shape[: -len(places)], *places)
         self.dtype = np.dtype(np.float32)
         self.ndim = len(self.shape)
 
@@ -38,7 +39,7 @@ class Maps:
         first, rest = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
         rows = np.arange(len(self))[first]
         found = self._stacked.rows(np.atleast_1d(rows)).astype(np.float32)
-        found = found if self._length is None else resized(found, self._length)
+        found = found if self._places is None else resized(found, self._places)
         if np.ndim(rows) == 0:
             return found[0][rest] if rest else found[0]
         return found[(slice(None), *rest)] if rest else found
@@ -47,22 +48,9 @@ class Maps:
         return self[:].astype(dtype or self.dtype)
 
 
-def resized(maps: NDArray[np.float32], length: int) -> NDArray[np.float32]:
-    """Cells spread over `length` samples by linear interpolation between their middles; one cell is spread evenly."""
-    cells = maps.shape[-1]
-    if cells == length:
-        return maps
-    if cells == 1:
-        return np.repeat(maps, length, axis=-1)
-    at = np.clip((np.arange(length) + 0.5) * cells / length - 0.5, 0, cells - 1)
-    left = np.minimum(at.astype(int), cells - 2)
-    share = (at - left).astype(np.float32)
-    return maps[..., left] * (1 - share) + maps[..., left + 1] * share
-
-
 @dataclass(frozen=True)
 class Explained:
-    """Maps of one method (example, lead, time), rows and target of each example."""
+    """Maps of one method (example, lead, time) or (example, 1, row, column), rows and target of each example."""
 
     method: str
     maps: Any
@@ -72,8 +60,9 @@ class Explained:
 
 @dataclass(frozen=True)
 class Attributions:
-    """What `explain` gives back. `attributions["saliency"]` is (example, lead, time), with an axis of classes behind example
-    where all were asked about; a map that does not tell leads apart has one lead.
+    """What `explain` gives back. `attributions["saliency"]` is (example, lead, time), or (example, 1, row, column) for a model
+    that draws, with an axis of classes behind example where all were asked about; a map that does not tell leads apart has one
+    lead.
 
     rows: which examples of the data these are; target: class asked about (example,), -1 for all; predicted (example,);
     plan: what was asked, of which model and data; folder: where the store is, None in memory.
@@ -92,14 +81,29 @@ class Attributions:
         return tuple(self.plan["methods"])
 
     def __getitem__(self, method: str) -> Maps:
-        return Maps(self._stacked(self._known(method)), self.plan["length"])
+        stacked, places = self._stacked(self._known(method)), self.plan["shape"]
+        if self.plan.get("boxes") is not None:
+            raise EcglensError("of these maps only the mass in boxes was kept; take mass(method), or explain without keep=")
+        return Maps(stacked, None if places is None else tuple(places))
+
+    def mass(self, method: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What was kept with keep=Boxes: in each box, and last in the whole map, the sum of its positive part, and of the size
+        of its negative part, each (example, box + 1), with an axis of classes behind example where all were asked about.
+
+        Raises EcglensError where whole maps or means over regions were kept.
+        """
+        stacked = self._stacked(self._known(method))
+        if self.plan.get("boxes") is None:
+            raise EcglensError("no mass in boxes was kept; explain with keep=Boxes, or take box_sums of the maps")
+        found = stacked.rows(np.arange(len(stacked)))
+        return found[..., 0, :], found[..., 1, :]
 
     def only(self, method: str) -> Explained:
         """One method's maps with what belongs to them, for analysis."""
         return Explained(self._known(method), self[method], self.rows, self.target)
 
     def native(self, method: str) -> Maps:
-        """The maps at the method's own resolution (example, lead or 1, cell)."""
+        """The maps at the method's own resolution (example, lead or 1, cell), or (example, 1, row, column) of cells."""
         return Maps(self._stacked(self._known(method)), None)
 
     def note(self, method: str, name: str) -> NDArray[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -90,7 +92,7 @@ def grad_cam_plus_plus(batch: Pass, relu: bool = False) -> Tensor:
     ),
 )  # fmt: skip
 def guided_grad_cam(batch: Pass, relu: bool = True) -> Tensor:
-    """(example, lead, time)."""
+    """(example, lead, time), or (example, 1, row, column)."""
     cam = grad_cam(batch, relu=relu)
     return batch.guided_gradient * F.interpolate(cam, size=batch.x.shape[2:], mode="nearest")
 
@@ -148,7 +150,7 @@ def linear_head(classifier: Classifier) -> tuple[nn.Linear, slice]:
         module.get_submodule(name).register_forward_hook(lambda _m, _i, out: caught.__setitem__("layer", out)),
         head.register_forward_hook(lambda _m, ins, out: caught.update(head_in=ins[0], head_out=out)),
     ]
-    probe = torch.linspace(-1, 1, 2 * len(classifier.leads) * classifier.length).reshape(2, len(classifier.leads), -1)
+    probe = torch.linspace(-1, 1, 2 * math.prod(classifier.input_shape)).reshape(2, *classifier.input_shape)
     try:
         from ecglens.attribution.passes import undisturbed
 

@@ -76,11 +76,15 @@ class _RescaleMaxPool(torch.autograd.Function):
         larger = torch.maximum(out[:n], out[n:])
         rise = torch.cat([larger - out[n:], out[:n] - larger])
         # both halves carry the gradient of the examples: baselines are asked nothing
-        lifted = torch.zeros_like(x).scatter_add_(2, place, torch.cat(2 * [gradient[:n]]) * rise)
-        plain = torch.zeros_like(x).scatter_add_(2, place, gradient)
+        lifted, plain = (_put_back(x, place, each) for each in (torch.cat(2 * [gradient[:n]]) * rise, gradient))
         run = torch.cat(2 * [x[:n] - x[n:]])
         both = torch.cat(2 * [lifted[:n] + lifted[n:]])
         return torch.where(run.abs() < _TINY, plain, both / torch.where(run.abs() < _TINY, 1.0, run)), None
+
+
+def _put_back(x: Tensor, place: Tensor, values: Tensor) -> Tensor:
+    """Values at the places where their maxima were found in x; places of pictures count along all rows."""
+    return torch.zeros_like(x).flatten(2).scatter_add_(2, place.flatten(2), values.flatten(2)).reshape(x.shape)
 
 
 class _DeepLift(TorchFunctionMode):
@@ -121,7 +125,8 @@ def _max_pool(
     return_indices: bool = False,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     del return_indices
-    return F.max_pool1d_with_indices(x, kernel_size, stride, padding, dilation, ceil_mode)
+    pool = F.max_pool1d_with_indices if x.dim() == 3 else F.max_pool2d_with_indices
+    return pool(x, kernel_size, stride, padding, dilation, ceil_mode)
 
 
 @register(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +17,17 @@ from torch import Tensor
 
 from ecglens.attribution.attributions import Attributions, file_name, read_attributions
 from ecglens.attribution.folding import folded
-from ecglens.attribution.identity import data_checksum, fingerprint, model_checksum
+from ecglens.attribution.identity import data_checksum, fingerprint, model_checksum, regions_told
 from ecglens.attribution.passes import Pass, Shared, undisturbed
 from ecglens.attribution.planning import batch_bounds, batch_size, planned_passes, timed_pass
 from ecglens.attribution.preflight import check_layer, check_model, why_not
 from ecglens.attribution.registry import Method, find_method
+from ecglens.attribution.resizing import resized
 from ecglens.attribution.rules import watch
+from ecglens.attribution.source import Source, background_of, targets_of
 from ecglens.attribution.store import Stacked, missing_shards, shard_name, shard_written_whole, write_plan
 from ecglens.errors import EcglensError, choose
+from ecglens.examples.boxes import Boxes, signed_box_sums
 from ecglens.examples.examples import Examples
 from ecglens.examples.regions import Regions, region_means
 from ecglens.models.classifier import Classifier
@@ -32,45 +36,6 @@ from ecglens.progress import bar, say
 _SHARD_MB = 64
 _SHORT = 500  # passes that are not worth a word
 _KEPT = {"float16": np.float16, "float32": np.float32}
-
-
-class _Data:
-    """Where batches come from: Examples in mV, or an array that is the model's own input already."""
-
-    def __init__(self, classifier: Classifier, data: Examples | NDArray[np.floating[Any]]) -> None:
-        self._classifier = classifier
-        self.examples = data if isinstance(data, Examples) else None
-        self._array = data.signals if isinstance(data, Examples) else data
-        if self.examples is not None:
-            classifier.expect(self.examples)
-        elif self._array.ndim != 3 or self._array.shape[1:] != (len(classifier.leads), classifier.length):
-            raise EcglensError(
-                f"the array has shape {self._array.shape}; {classifier.name} takes (example, {len(classifier.leads)} leads, "
-                f"{classifier.length} samples)"
-            )
-        if not len(self._array):
-            raise EcglensError("there is no example to explain")
-
-    def __len__(self) -> int:
-        return len(self._array)
-
-    def inputs(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor | None, Examples | None]:
-        """Model input, RR numbers where the model takes them, and the examples where there are any."""
-        if self.examples is not None:
-            part = self.examples.take(rows)
-            x, *context = self._classifier.inputs(part)
-            return self._finite(x, rows), context[0] if context else None, part
-        if self._classifier.context is not None:
-            raise EcglensError(f"{self._classifier.name} takes RR intervals beside the signal; give it examples, not an array")
-        return self._finite(torch.from_numpy(np.array(self._array[rows], np.float32)), rows), None, None
-
-    def _finite(self, x: Tensor, rows: NDArray[np.int64]) -> Tensor:
-        broken = ~torch.isfinite(x).flatten(1).all(1)
-        if broken.any():
-            raise EcglensError(
-                f"example {rows[int(broken.nonzero()[0, 0])]} of the data holds NaN or infinity; leave it out by rows="
-            )
-        return x
 
 
 def explain(
@@ -84,7 +49,7 @@ def explain(
     output: str = "logit",
     options: dict[str, dict[str, Any]] | None = None,
     out: Path | None = None,
-    keep: Regions | None = None,
+    keep: Regions | Boxes | None = None,
     kept: str = "float32",
     memory_mb: float = 1024,
     seed: int = 0,
@@ -93,14 +58,16 @@ def explain(
 ) -> Attributions:
     """Maps of `data` by `methods`, all from as few passes as can be shared.
 
-    data: Examples in mV, or an array (example, lead, time) that counts as the model's own input. target: "predicted", "true"
-    (Examples only), "all", the name of a class, or class indices (row,). rows: examples to explain, default all. background:
-    stands for 'nothing known' where a method needs it. options: by method. out: a store on disk, gone on with if it is there;
-    without it maps stay in memory. keep: only the means of the maps over these regions (region of each example of the data).
-    kept: "float32" or "float16". memory_mb: what batches may use. part: (k, n) explains every n-th shard from the k-th on, for
-    several processes that share `out`. Raises EcglensError for a model, method, target or store that does not fit, by name.
+    data: Examples in mV, or an array (example, lead, time) that counts as the model's own input; maps of a classifier that
+    draws are of its pictures (example, 1, row, column), made batch by batch. target: "predicted", "true" (Examples only),
+    "all", the name of a class, or class indices (row,). rows: examples to explain, default all. background: stands for
+    'nothing known' where a method needs it. options: by method. out: a store on disk, gone on with if it is there; without
+    it maps stay in memory. keep: only the means of the maps over these Regions, or their positive and negative mass in these
+    Boxes, float32 (of each example of the data). kept: "float32" or "float16". memory_mb: what batches may use. part: (k, n)
+    explains every n-th shard from the k-th on, for several processes that share `out`. Raises EcglensError for a model,
+    method, target or store that does not fit, by name.
     """
-    source = _Data(classifier, data)
+    source = Source(classifier, data)
     rows = np.arange(len(source)) if rows is None else np.asarray(rows, np.int64)
     if not len(rows) or rows.min() < 0 or rows.max() >= len(source):
         raise EcglensError(f"rows must be some of 0 to {len(source) - 1}; found {len(rows)} rows")
@@ -111,16 +78,21 @@ def explain(
         raise EcglensError("no method is asked for; 'ecglens methods' lists them")
     choose(output, ["logit", "probability"], "output")
     choose(kept, list(_KEPT), "precision")
-    asked = _targets(classifier, source, target, rows)
-    shared = Shared(classifier, output, _background(classifier, background), seed)
+    asked = targets_of(classifier, source, target, rows)
+    if keep is not None and len(keep.start if isinstance(keep, Regions) else keep) != len(source):
+        raise EcglensError(f"keep= has regions of another number of examples; expected those of all {len(source)} of the data")
+    if classifier.draws and isinstance(keep, Regions):
+        raise EcglensError(f"{classifier.name} draws pictures, whose maps have no samples; keep=Regions needs Boxes there")
     check_layer(classifier)
+    model = classifier.behind_picture() if classifier.draws else classifier
+    shared = Shared(model, output, background_of(classifier, background), seed)
     probe_x, probe_context, probe = source.inputs(rows[np.minimum([0, 1], len(rows) - 1)])
-    check_model(classifier, probe_x, probe_context)
+    check_model(model, probe_x, probe_context)
     _expect_supported(chosen, shared, probe_x, probe_context)
-    with undisturbed(classifier.module):
+    with undisturbed(model.module):
         inputs = (probe_x,) if probe_context is None else (probe_x, probe_context)
-        shared.writes = _writes_into(classifier, *inputs)
-        shared.folded = folded(classifier.module, classifier.cam_layer, *inputs)
+        shared.writes = _writes_into(model, *inputs)
+        shared.folded = folded(model.module, model.cam_layer, *inputs)
         batch = batch_size(len(chosen), shared, probe_x, probe_context, probe, memory_mb)
     bounds = batch_bounds(len(rows), batch)
     plan = {
@@ -130,14 +102,14 @@ def explain(
         "kept": kept,
         "seed": seed,
         "n": len(rows),
-        "length": None if keep is not None else classifier.length,
+        # of a map, behind its leads
+        "shape": None if keep is not None else list(model.input_shape[1:]),
         "classes": list(classifier.classes),
-        "regions": None if keep is None else [f"{lead} {name}" for lead, name in zip(keep.lead, keep.names, strict=True)],
-        "regions_at": None if keep is None else fingerprint(keep),
+        **regions_told(keep),
         "background": None if shared.background is None else fingerprint(shared.background.numpy()),
         "model": model_checksum(classifier),
         # read whole, so only where a store has to know its data again
-        "data": None if out is None else data_checksum(data),
+        "data": None if out is None else data_checksum(data, source.spans()),
         "asked": hashlib.sha256(rows.tobytes() + (b"" if asked is None else asked.tobytes())).hexdigest()[:16],
     }
     run = _Run(chosen, shared, source, rows, asked, target, keep, kept)
@@ -159,38 +131,6 @@ def _plain(options: dict[str, Any]) -> dict[str, Any]:
         is_data = isinstance(value, Regions | np.ndarray)
         out[name] = fingerprint(value) if is_data else value if isinstance(value, int | float | str | bool) else repr(value)
     return out
-
-
-def _targets(classifier: Classifier, source: _Data, target: Any, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """Class indices (row,); None for "predicted" and "all"."""
-    if not isinstance(target, str):
-        asked = np.asarray(target, np.int64)
-        if asked.shape != rows.shape or asked.min() < 0 or asked.max() >= len(classifier.classes):
-            raise EcglensError(f"targets have shape {asked.shape}; expected a class index for each of {len(rows)} rows")
-        return asked
-    if target in ("predicted", "all"):
-        return None
-    if target == "true":
-        if source.examples is None:
-            raise EcglensError("target 'true' needs examples with labels; an array has none")
-        return source.examples.labels[rows]
-    choose(target, ["predicted", "true", "all", *classifier.classes], "target or class")
-    return np.full(len(rows), classifier.classes.index(target), np.int64)
-
-
-def _background(classifier: Classifier, background: Any) -> Tensor | None:
-    if background is None:
-        return None
-    if isinstance(background, Examples):
-        classifier.expect(background)
-        return classifier.inputs(background)[0]
-    found = torch.from_numpy(np.array(background, np.float32))
-    if found.dim() != 3 or tuple(found.shape[1:]) != (len(classifier.leads), classifier.length):
-        raise EcglensError(
-            f"the background has shape {tuple(found.shape)}; expected (example, {len(classifier.leads)} leads, "
-            f"{classifier.length} samples)"
-        )
-    return found
 
 
 def _expect_supported(chosen: list[Method], shared: Shared, x: Tensor, context: Tensor | None) -> None:
@@ -238,22 +178,21 @@ class _Run:
 
     chosen: list[Method]
     shared: Shared
-    source: _Data
+    source: Source
     rows: NDArray[np.int64]
     asked: NDArray[np.int64] | None
     target: Any
-    keep: Regions | None
+    keep: Regions | Boxes | None
     kept: str
 
     def bytes_per_example(self) -> float:
         """Of the store, about."""
         n_classes = len(self.shared.classifier.classes) if self.all_classes else 1
-        size = np.dtype(_KEPT[self.kept]).itemsize
-        cells = (
-            len(self.keep.names)
-            if self.keep is not None
-            else len(self.shared.classifier.leads) * self.shared.classifier.length
-        )
+        if isinstance(self.keep, Boxes):
+            size, cells = 4, 2 * (len(self.keep.names) + 1)
+        else:
+            size = np.dtype(_KEPT[self.kept]).itemsize
+            cells = math.prod(self.shared.classifier.input_shape) if self.keep is None else len(self.keep.names)
         return n_classes * len(self.chosen) * size * cells
 
     @property
@@ -293,13 +232,15 @@ class _Run:
             raise EcglensError(f"{method.name} of {batch.classifier.name} gave a map that holds NaN or infinity")
         if self.keep is None:
             return maps
-        from ecglens.attribution.attributions import resized
-
-        whole = resized(maps, batch.classifier.length)
+        whole = resized(maps, batch.classifier.input_shape[1:])
+        if isinstance(self.keep, Boxes):
+            return np.stack(signed_box_sums(whole, self.keep.take(rows)), axis=1).astype(np.float32)
         whole = np.broadcast_to(whole, (len(whole), max(whole.shape[1], len(batch.classifier.leads)), whole.shape[2]))
         return region_means(np.ascontiguousarray(whole), self.keep.take(rows))[:, None]
 
     def _kept(self, method: Method, maps: NDArray[np.float32]) -> NDArray[Any]:
+        if self.kept == "float32" or isinstance(self.keep, Boxes):
+            return maps
         with np.errstate(over="ignore"):
             out = maps.astype(_KEPT[self.kept])
         if np.isinf(out).any():  # NaN is a region that an example does not have

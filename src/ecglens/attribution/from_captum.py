@@ -60,7 +60,8 @@ def _attribute(kind: Any, takes: Any, batch: Pass, given: dict[str, Any]) -> Ten
         spread = "distribution" in (kind.attribute.__doc__ or "") and batch.shared.background is not None
         arguments["baselines"] = batch.shared.background if spread else baseline_of(batch, "zero")
     if "sliding_window_shapes" in takes:
-        arguments["sliding_window_shapes"] = (1, max(round(0.1 * batch.classifier.fs), 1))
+        width = max(round(0.1 * batch.classifier.fs), 1)
+        arguments["sliding_window_shapes"] = (1, width) if x.dim() == 3 else (1, 16, 16)
         arguments["strides"] = arguments["sliding_window_shapes"]
     needs_layer = "layer" in inspect.signature(kind.__init__).parameters
     if needs_layer and batch.classifier.cam_layer is None:
@@ -80,4 +81,10 @@ def _attribute(kind: Any, takes: Any, batch: Pass, given: dict[str, Any]) -> Ten
             np.random.set_state(state)  # noqa: NPY002
     found = out[0] if isinstance(out, tuple) else out
     found = found.detach().float()
-    return found if found.dim() == 3 and found.shape[1] in (1, x.shape[1]) else found.flatten(1)[:, None]
+    if found.dim() == x.dim() and found.shape[1] in (1, x.shape[1]):
+        return found
+    if x.dim() == 4:
+        raise EcglensError(
+            f"captum's {kind.__name__} gives shape {tuple(found.shape)} for {batch.classifier.name}; expected pictures"
+        )
+    return found.flatten(1)[:, None]

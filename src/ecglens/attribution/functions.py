@@ -12,7 +12,7 @@ from ecglens.attribution.rules import OTHER
 from ecglens.errors import EcglensError
 from ecglens.models.classifier import Classifier
 
-POOLS = (F.max_pool1d, torch.max_pool1d)
+POOLS = (F.max_pool1d, torch.max_pool1d, F.max_pool2d, torch.max_pool2d)
 _SMOOTH = (
     "leaky_relu", "elu", "gelu", "silu", "mish", "selu", "celu", "softplus", "sigmoid", "tanh", "relu6", "hardtanh",
     "hardswish", "logsigmoid",
@@ -21,7 +21,7 @@ ELEMENTWISE = {function: name for function, name in OTHER.items() if name in _SM
 WEIGHTED = (F.conv1d, torch.conv1d, F.conv2d, torch.conv2d, F.linear)
 LINEAR = (
     F.avg_pool1d, torch.avg_pool1d, F.adaptive_avg_pool1d, torch.adaptive_avg_pool1d, torch.mean, torch.Tensor.mean, torch.sum,
-    torch.Tensor.sum, F.batch_norm, torch.batch_norm,
+    torch.Tensor.sum, F.batch_norm, torch.batch_norm, F.avg_pool2d, F.adaptive_avg_pool2d,
 )  # fmt: skip
 SUMS = (torch.add, torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__)
 SUMS_IN_PLACE = (torch.Tensor.add_, torch.Tensor.__iadd__)

@@ -74,12 +74,17 @@ def smoothgrad(batch: Pass, samples: int = 25, noise: float = 0.1) -> Tensor:
     """(example, lead, time); `noise`: standard deviation as a share of each example's range."""
     _at_least(samples, 1, "samples")
     x = batch.x.detach()
-    width = noise * (x.amax(dim=(1, 2)) - x.amin(dim=(1, 2)))
+    width = noise * (x.flatten(1).amax(1) - x.flatten(1).amin(1))
     draws = batch.draws(1, lambda own: torch.randn(samples, *x.shape[1:], generator=own))
     total = torch.zeros_like(x)
     for sample in range(samples):
-        total += gradient_at(batch, x + width[:, None, None] * draws[:, sample])
+        total += gradient_at(batch, x + along(width, x) * draws[:, sample])
     return total / samples
+
+
+def along(values: Tensor, x: Tensor) -> Tensor:
+    """One value an example (example,), shaped so that it meets all of its example in `x`."""
+    return values.reshape(-1, *[1] * (x.dim() - 1))
 
 
 def gradient_at(batch: Pass, x: Tensor) -> Tensor:
@@ -141,7 +146,7 @@ def integrated_gradients(
 
 def completeness_error(maps: Tensor, rise: Tensor) -> Tensor:
     """|sum of the map - rise| / |rise| of each example: how far a map is from adding up to the rise of its score."""
-    return (maps.sum(dim=(1, 2)) - rise).abs() / rise.abs().clamp(min=1e-12)
+    return (maps.flatten(1).sum(1) - rise).abs() / rise.abs().clamp(min=1e-12)
 
 
 def _along_the_line(batch: Pass, x: Tensor, start: Tensor, steps: int) -> Tensor:
@@ -180,7 +185,7 @@ def expected_gradients(batch: Pass, samples: int = 50) -> Tensor:
     total = torch.zeros_like(x)
     for sample in range(samples):
         away = x - background[pick[:, sample]]
-        total += away * gradient_at(batch, x - (1 - where[:, sample, None, None]) * away)
+        total += away * gradient_at(batch, x - (1 - along(where[:, sample], x)) * away)
     return total / samples
 
 

@@ -8,15 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecglens.examples.boxes import Boxes
 from ecglens.examples.examples import Examples
 from ecglens.examples.regions import Regions
 from ecglens.models.classifier import Classifier
 
 
 def fingerprint(value: Any) -> str:
-    """Changes with an array, or with regions and where they are."""
-    arrays = [value.row, value.start, value.stop] if isinstance(value, Regions) else [value]
-    words = repr((value.names, value.lead)) if isinstance(value, Regions) else ""
+    """Changes with an array, or with regions or boxes and where they are."""
+    arrays, words = [value], ""
+    if isinstance(value, Regions):
+        arrays, words = [value.row, value.start, value.stop], repr((value.names, value.lead))
+    elif isinstance(value, Boxes):
+        arrays, words = [value.top, value.bottom, value.left, value.right], repr(value.names)
     digest = hashlib.sha256(words.encode())
     for array in arrays:
         digest.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
@@ -32,10 +36,20 @@ def model_checksum(classifier: Classifier) -> str:
     return digest.hexdigest()[:16]
 
 
-def data_checksum(data: Examples | NDArray[np.floating[Any]]) -> str:
-    """Changes with the data: shape, and a hash of all samples, read piece by piece."""
+def data_checksum(data: Examples | NDArray[np.floating[Any]], span: NDArray[np.int64] | None = None) -> str:
+    """Changes with the data: shape, and a hash of all samples, read piece by piece; and with the span that is drawn."""
     array = data.signals if isinstance(data, Examples) else data
     digest = hashlib.sha256(repr((array.shape, str(array.dtype))).encode())
     for first in range(0, len(array), 4096):
         digest.update(np.ascontiguousarray(array[first : first + 4096]).data)
+    if span is not None:
+        digest.update(np.ascontiguousarray(span).data)
     return digest.hexdigest()[:16]
+
+
+def regions_told(keep: Regions | Boxes | None) -> dict[str, Any]:
+    """What a plan says of the regions or boxes that maps are cut down to."""
+    if isinstance(keep, Boxes):
+        return {"regions": None, "boxes": list(keep.names), "regions_at": fingerprint(keep)}
+    names = None if keep is None else [f"{lead} {name}" for lead, name in zip(keep.lead, keep.names, strict=True)]
+    return {"regions": names, "regions_at": None if keep is None else fingerprint(keep)}

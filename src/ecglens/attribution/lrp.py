@@ -205,7 +205,8 @@ def _lrp(batch: Pass, rule: _Rule, epsilon: float) -> Tensor:
         batch.notes["context-share"] = elsewhere / torch.where(score == 0, 1.0, score)
     bias = ledger.get("bias", torch.zeros_like(score)) + torch.zeros_like(score)
     batch.notes["bias-share"] = bias / torch.where(score == 0, 1.0, score)
-    batch.notes["conservation-error"] = (found.sum(dim=(1, 2)) + elsewhere + bias - score).abs() / score.abs().clamp(min=1e-12)
+    missed = (found.flatten(1).sum(1) + elsewhere + bias - score).abs()
+    batch.notes["conservation-error"] = missed / score.abs().clamp(min=1e-12)
     return found
 
 

@@ -37,6 +37,7 @@ PUBLISHED: dict[str, Any] = {
         passes="starts x steps (3 x 400, fewer where all masks stand still before) forwards and backwards",
         signed=False, leads=True, resolution="sample", one_pass=False,
         blind_to="evidence that the class has twice; depends on l1, l2, the fill and the start (see its note 'overlap')",
+        not_pictures="its mask is smooth in time, and blurs in time",
     ),
 )  # fmt: skip
 def deletion_mask(

@@ -9,13 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ecglens.attribution.gradients import baseline_of
+from ecglens.attribution.gradients import along, baseline_of
 from ecglens.attribution.passes import Pass
 from ecglens.attribution.registry import Card, register
 from ecglens.errors import EcglensError
 from ecglens.examples.regions import Regions
 
 _OFF_MANIFOLD = "a replaced part is not an ECG any more; what two parts say only together"
+_NO_LEADS = "a picture has no leads"
 _ROWS = 512  # that go through the model at once
 
 
@@ -28,13 +29,17 @@ _ROWS = 512  # that go through the model at once
         signed=True, leads=True, resolution="region", one_pass=False, blind_to=_OFF_MANIFOLD,
     ),
 )  # fmt: skip
-def occlusion(batch: Pass, seconds: float = 0.1, baseline: str = "zero", regions: Regions | None = None) -> Tensor:
+def occlusion(
+    batch: Pass, seconds: float = 0.1, baseline: str = "zero", regions: Regions | None = None, pixels: int = 16
+) -> Tensor:
     """(example, lead, time): each sample gets the fall of the score when its region goes; the mean where regions overlap.
 
     regions: any, one set for each example of the data set; default: windows of `seconds` in each lead, (example, lead,
-    window).
+    window). Of pictures, (example, 1, row, column): squares of `pixels`. Raises EcglensError for no pixels.
     """
     x, start = batch.x.detach(), baseline_of(batch, baseline)
+    if x.dim() == 4:
+        return _squares(batch, x, start, pixels)
     if regions is None:
         width = max(round(seconds * batch.classifier.fs), 1)
         cells = -(-x.shape[2] // width)
@@ -49,6 +54,21 @@ def occlusion(batch: Pass, seconds: float = 0.1, baseline: str = "zero", regions
                     out[:, lead, cell] = whole - batch.score(changed)
         return out.repeat_interleave(width, dim=2)[:, :, : x.shape[2]]
     return _painted(batch, x, start, regions.take(batch.rows))
+
+
+def _squares(batch: Pass, x: Tensor, start: Tensor, pixels: int) -> Tensor:
+    if pixels < 1:
+        raise EcglensError(f"pixels is {pixels}; expected at least 1")
+    out = torch.empty_like(x)
+    with torch.no_grad():
+        whole = batch.score(x)
+        for row in range(0, x.shape[2], pixels):
+            for column in range(0, x.shape[3], pixels):
+                there = (slice(None), slice(None), slice(row, row + pixels), slice(column, column + pixels))
+                changed = x.clone()
+                changed[there] = start[there]
+                out[there] = along(whole - batch.score(changed), x)
+    return out
 
 
 def _painted(batch: Pass, x: Tensor, start: Tensor, regions: Regions) -> Tensor:
@@ -74,7 +94,7 @@ def _painted(batch: Pass, x: Tensor, start: Tensor, regions: Regions) -> Tensor:
         source="Shapley 1953; Lundberg 2017, arXiv:1705.07874, eq. 4",
         passes="2^L forwards (4 for 2 leads, 4,096 for 12)",
         signed=True, leads=True, resolution="whole lead", sums_to="f(x) - f(x')", one_pass=False,
-        blind_to="where in the lead; depends on the baseline",
+        blind_to="where in the lead; depends on the baseline", not_pictures=_NO_LEADS,
     ),
 )  # fmt: skip
 def lead_shapley(batch: Pass, baseline: str = "zero") -> Tensor:
@@ -124,6 +144,7 @@ def shapley_weights(n_leads: int) -> NDArray[np.float64]:
         passes="2 orders L forwards",
         signed=True, leads=True, resolution="whole lead", sums_to="f(x) - f(x')", one_pass=False,
         blind_to="where in the lead; depends on the baseline; an estimate (its standard error is kept beside it)",
+        not_pictures=_NO_LEADS,
     ),
 )  # fmt: skip
 def lead_shapley_sampled(batch: Pass, orders: int = 16, baseline: str = "zero") -> Tensor:

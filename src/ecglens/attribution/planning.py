@@ -19,6 +19,7 @@ from ecglens.examples.examples import Examples
 from ecglens.models.classifier import Classifier
 
 _LARGEST_BATCH = 256
+_MOST_PICTURES = 32  # more at once fall out of the processor's caches: small2d took half as long again for each of 64
 
 
 def batch_size(
@@ -45,7 +46,7 @@ def batch_size(
             f"{memory_mb:g} MB do not hold two examples: {shared.classifier.name} takes about {each / 2**20:.1f} MB for each; "
             f"ask for at least {math.ceil(2 * each / 2**20)} MB"
         )
-    return min(fits, _LARGEST_BATCH)
+    return min(fits, _LARGEST_BATCH, _LARGEST_BATCH if shared.classifier.rows is None else _MOST_PICTURES)
 
 
 def batch_bounds(n: int, batch: int) -> list[tuple[int, int]]:
@@ -97,6 +98,8 @@ def _own_passes(method: Method, classifier: Classifier) -> tuple[float, float]:
         learned = option("starts") * option("steps")
         return learned + 1, learned  # and the score under the map
     if method.name == "occlusion":
+        if classifier.rows is not None:
+            return 1 + -(-classifier.rows // option("pixels")) * -(-classifier.length // option("pixels")), 0
         regions, width = option("regions"), max(round(option("seconds") * classifier.fs), 1)
         return 1 + (n_leads * -(-classifier.length // width) if regions is None else len(regions.names)), 0
     if method.name == "lead-shapley":

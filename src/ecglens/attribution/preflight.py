@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from ecglens.attribution.cams import linear_head
 from ecglens.attribution.passes import Pass, Shared, undisturbed
 from ecglens.attribution.registry import Method, methods
 from ecglens.attribution.rules import Seen, expect_guided, watch
+from ecglens.attribution.source import drawn
 from ecglens.errors import EcglensError
 from ecglens.models.classifier import Classifier
 
@@ -31,8 +33,8 @@ class Preflight:
 def check_model(classifier: Classifier, x: Tensor, context: Tensor | None) -> None:
     """Raises EcglensError, saying what is wrong, for a model whose answers cannot be explained.
 
-    x: a few model inputs (example, lead, time). Found: wrong shapes, several outputs, NaN, probabilities in the place of
-    logits, answers that change with the batch, compiled modules.
+    x: a few model inputs (example, lead, time), or ink for a network behind a picture. Found: wrong shapes, several outputs,
+    NaN, probabilities in the place of logits, answers that change with the batch, compiled modules.
     """
     name, module = classifier.name, classifier.module
     if any(isinstance(part, torch.jit.ScriptModule) or hasattr(part, "_orig_mod") for part in module.modules()):
@@ -40,7 +42,7 @@ def check_model(classifier: Classifier, x: Tensor, context: Tensor | None) -> No
             f"{name} is compiled: hooks and rules do not reach into it; wrap the module that was compiled (model._orig_mod)"
         )
     if len(x) < 2:
-        x, context = x.repeat(2, 1, 1), None if context is None else context.repeat(2, 1)
+        x, context = _twice(x), _twice(context)
     out = _answer(classifier, x, context)
     if not isinstance(out, Tensor):
         raise EcglensError(
@@ -65,13 +67,21 @@ def check_model(classifier: Classifier, x: Tensor, context: Tensor | None) -> No
             "return the "
             "numbers before the softmax or sigmoid"
         )
-    half = torch.cat([_answer(classifier, x[:1].repeat(2, 1, 1), None if context is None else context[:1].repeat(2, 1))])[:1]
+    half = _answer(classifier, _twice(x[:1]), None if context is None else _twice(context[:1]))[:1]
     apart = float((half - out[:1]).abs().max())
     if apart > 1e-3 * max(1.0, float(out.abs().max())):
         raise EcglensError(
             f"{name} changes its answer with the batch (by {apart:.3g} for one example among {len(x)} or among two copies of "
             "itself): something normalises over the batch even in evaluation mode"
         )
+
+
+@overload
+def _twice(x: Tensor) -> Tensor: ...
+@overload
+def _twice(x: None) -> None: ...
+def _twice(x: Tensor | None) -> Tensor | None:
+    return None if x is None else torch.cat([x, x])
 
 
 def _in_unit(out: Tensor) -> bool:
@@ -87,9 +97,8 @@ def _answer(classifier: Classifier, x: Tensor, context: Tensor | None) -> Tensor
         raise
     except Exception as error:  # whatever a stranger's module raises
         reason = " ".join(str(error).split())[:200]
-        raise EcglensError(
-            f"{classifier.name} does not take inputs of shape {tuple(x.shape)} (example, lead, time): {reason}"
-        ) from None
+        axes = "example, lead, time" if x.dim() == 3 else "example, 1, row, column"
+        raise EcglensError(f"{classifier.name} does not take inputs of shape {tuple(x.shape)} ({axes}): {reason}") from None
 
 
 def check_layer(classifier: Classifier) -> None:
@@ -108,13 +117,17 @@ def preflight(
 ) -> Preflight:
     """Try the model, and each method on two examples; raises EcglensError where the model itself does not fit.
 
-    millivolts: some of the signals before scaling, to tell mV from uV.
+    x, context: model inputs, signals also where the model draws; millivolts: some of the signals before scaling, to tell mV
+    from uV.
     """
     check_layer(classifier)
+    layer = classifier.cam_layer
+    if classifier.draws:
+        x, context, classifier = drawn(classifier, x, context), None, classifier.behind_picture()
     check_model(classifier, x, context)
     two, context_two = x[:2], None if context is None else context[:2]
     if len(two) < 2:
-        two, context_two = two.repeat(2, 1, 1), None if context_two is None else context_two.repeat(2, 1)
+        two, context_two = _twice(two), None if context_two is None else _twice(context_two)
     refused: dict[str, str] = {}
     supported = []
     with undisturbed(classifier.module):
@@ -132,7 +145,15 @@ def preflight(
             "raw "
             "integers?"
         )
-    return Preflight(classifier.cam_layer, tuple(supported), refused, tuple(remarks))
+    return Preflight(layer, tuple(supported), refused, tuple(remarks))
+
+
+def _expect_for_pictures(method: Method, name: str) -> None:
+    if method.card.not_pictures:
+        raise EcglensError(f"{method.name} is not for pictures, which {name} sees: {method.card.not_pictures}")
+    for option in ("seconds", "regions"):
+        if option in method.options:
+            raise EcglensError(f"{name} sees pictures; {method.name} takes no {option} there, give it pixels")
 
 
 def why_not(method: Method, classifier: Classifier, seen: Seen, x: Tensor, context: Tensor | None) -> str | None:
@@ -141,6 +162,10 @@ def why_not(method: Method, classifier: Classifier, seen: Seen, x: Tensor, conte
     """
     card = method.card
     try:
+        if x.dim() == 4:
+            _expect_for_pictures(method, classifier.name)
+        elif "pixels" in method.options:
+            raise EcglensError(f"{classifier.name} takes signals; {method.name} takes no pixels there, give it seconds")
         if "relu" in card.needs:
             expect_guided(classifier.name, seen)
         if "cam layer" in card.needs and classifier.cam_layer is None:

@@ -17,6 +17,7 @@ from ecglens.errors import EcglensError
         source="Jones 2020, as its code does it (keras-vis with no filter chosen)",
         passes="1 forward, 1 backward",
         signed=False, leads=True, resolution="sample", needs=("cam layer",), blind_to="the class: no class enters it",
+        not_pictures="it reads the signal itself, as raw integers",
     ),
 )  # fmt: skip
 def mean_activation(batch: Pass) -> Tensor:

@@ -20,8 +20,8 @@ class Card:
     passes: cost of one example in forward passes, in words; signed: tells for from against; leads: tells leads apart;
     resolution: of its cells in time; sums_to: what its values add up to, or ""; blind_to: what it cannot show; needs: what
     the model must have, of "relu", "cam layer", "mean and linear head", "layers with a rule", "background"; one_pass:
-    cheap enough for every example;
-    graph: reads the batch's own forward pass with gradients, which such methods share.
+    cheap enough for every example; not_pictures: why a network that sees pictures cannot have it, or ""; graph: reads the
+    batch's own forward pass with gradients, which such methods share.
     """
 
     equation: str
@@ -34,12 +34,15 @@ class Card:
     sums_to: str = ""
     needs: tuple[str, ...] = ()
     one_pass: bool = True
+    not_pictures: str = ""
     graph: bool = False
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method: its name, its card, and the function from a Pass to a map at its own resolution (example, lead or 1, cell)."""
+    """A method: its name, its card, and the function from a Pass to a map at its own resolution: (example, lead or 1, cell),
+    or (example, 1, row, column) of pictures.
+    """
 
     name: str
     card: Card

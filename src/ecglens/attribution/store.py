@@ -50,6 +50,8 @@ def read_plan(folder: Path) -> dict[str, Any]:
         edges = [edge for first, stop in plan["shards"] for edge in (first, stop)]
         if not whole or edges != sorted(edges) or [*edges[:1], *edges[-1:]] != ([0, plan["n"]] if edges else []):
             raise ValueError("its shards are not those of its examples")
+        if "shape" not in plan and "length" in plan:  # of a store from before there were pictures
+            plan["shape"] = None if plan["length"] is None else [int(plan["length"])]
         return plan
     except FileNotFoundError:
         raise EcglensError(f"{folder} holds no maps ({_PLAN} is missing)") from None

@@ -9,10 +9,10 @@ from ecglens.attribution.passes import Pass
 from ecglens.attribution.registry import Card, register
 
 
-def _card(equation: str, *, signed: bool = False, leads: bool = True) -> Card:
+def _card(equation: str, *, signed: bool = False, leads: bool = True, not_pictures: str = "") -> Card:
     return Card(
         equation=equation, source="a baseline", passes="none", signed=signed, leads=leads, resolution="sample",
-        blind_to="the model",
+        blind_to="the model", not_pictures=not_pictures,
     )  # fmt: skip
 
 
@@ -36,11 +36,14 @@ def magnitude(batch: Pass) -> Tensor:
 
 @register("slope", _card("|dx/dt|, central differences"))
 def slope(batch: Pass) -> Tensor:
-    """(example, lead, time), change from sample to sample."""
-    return torch.gradient(batch.x.detach(), dim=2)[0].abs()
+    """(example, lead, time), change from sample to sample, of pictures from column to column."""
+    return torch.gradient(batch.x.detach(), dim=-1)[0].abs()
 
 
-@register("r-window", _card("1 within 0.06 s of the R peak, else 0", leads=False))
+@register(
+    "r-window",
+    _card("1 within 0.06 s of the R peak, else 0", leads=False, not_pictures="R peaks are known in samples, not in columns"),
+)
 def r_window(batch: Pass, seconds: float = 0.06) -> Tensor:
     """(example, 1, time); where R is not known, around the middle of the window."""
     length = batch.x.shape[2]

@@ -93,6 +93,12 @@ LABEL_MAPS = {
         _VIJAYARANGAN | {"LBBB": "left bundle branch block beat", "RBBB": "right bundle branch block beat"},
         "the beat classes of Vijayarangan 2020, which MIT-BIH alone can train",
     ),
+    "varandas": LabelMap(
+        "varandas",
+        {"normal": "NLRej", "abnormal": "AaJSVEF"},
+        {"normal": "beat of AAMI class N", "abnormal": "beat of AAMI class S, V or F"},
+        "Varandas 2021; that normal means AAMI class N, and class Q is left out, is inferred from its counts",
+    ),
 }
 
 

@@ -26,7 +26,7 @@ DS2_RECORDS = (
 )  # fmt: skip
 
 VALIDATION_RULES = ("stratified", "patients", "none", "last-tenth")
-RESAMPLING_RULES = ("none", "second-largest", "at-least-3%", "N-per-patient", "N-per-class")
+RESAMPLING_RULES = ("none", "second-largest", "at-least-3%", "N-per-patient", "N-per-class", "N-by-root")
 
 SPLITS = {
     "holdout": "a random quarter of the beats: patients are on both sides, so it LEAKS",
@@ -82,7 +82,7 @@ def split_by_records(examples: Examples, test: tuple[str, ...], train: tuple[str
         if not members.any():
             raise EcglensError(
                 f"no beat for the {part} side: it takes records {', '.join(wanted)}, here are "
-                f"{', '.join(np.unique(records))}; add those records or choose --split holdout"
+                f"{', '.join(np.unique(records))}; add those records or choose another --split, such as patients"
             )
     return np.where(in_test, TEST, np.where(in_train, TRAIN, UNUSED)).astype("<U10")
 
@@ -158,7 +158,7 @@ class Draw:
 
 def expect_resampling(rule: str) -> None:
     """Raises EcglensError unless `rule` is one of RESAMPLING_RULES, with a number for N."""
-    if rule not in RESAMPLING_RULES[:3] and not re.fullmatch(r"[1-9]\d*-per-(class|patient)", rule):
+    if rule not in RESAMPLING_RULES[:3] and not re.fullmatch(r"[1-9]\d*-(per-class|per-patient|by-root)", rule):
         raise EcglensError(
             f"unknown resampling {rule!r} (choose from: {', '.join(RESAMPLING_RULES)}, such as 300-per-patient)"
         )
@@ -171,7 +171,8 @@ def resample_classes(split: NDArray[np.str_], examples: Examples, rule: str, see
     replacement, every other is drawn up to that size with replacement; "at-least-3%": classes below 3 % of the largest
     are repeated up to it, nothing is thrown away; "300-per-patient" (any number): at most 300 random beats of each class and
     patient, as the beats of one patient repeat each other; "2000-per-class": at most 2,000 of each class, as evenly from its
-    patients as they have them.
+    patients as they have them; "4000-by-root": 4,000 in all, classes in proportion to the square roots of their sizes, evenly
+    from their patients.
     """
     expect_resampling(rule)
     rng = np.random.default_rng([seed, 2])
@@ -193,6 +194,12 @@ def resample_classes(split: NDArray[np.str_], examples: Examples, rule: str, see
         size = round(0.03 * sizes[0])
         parts = [np.concatenate([members, rng.choice(members, max(size - len(members), 0))]) for members in by_class]
         rows = np.concatenate(parts)
+    elif rule.endswith("-by-root"):
+        total, root = int(rule.partition("-")[0]), np.sqrt([len(members) for members in by_class])
+        limits = np.maximum(np.rint(total * root / root.sum()), 1).astype(int)
+        rows = np.concatenate(
+            [_evenly_from_patients(members, examples, rng, int(n)) for members, n in zip(by_class, limits, strict=True)]
+        )
     else:
         limit, _, of = rule.partition("-per-")
         at_most = _at_most_per_patient if of == "patient" else _evenly_from_patients
@@ -230,8 +237,10 @@ class Plan:
     times: NDArray[np.int64]
 
 
-def plan_training(split: NDArray[np.str_], examples: Examples, *, validation: str, resample: str, seed: int) -> Plan:
-    """Validation and class resampling on top of a split.
+def plan_training(
+    split: NDArray[np.str_], examples: Examples, *, validation: str, resample: str, seed: int, fraction: float = 0.1
+) -> Plan:
+    """Validation (`fraction` of the training examples) and class resampling on top of a split.
 
     validation: a rule of `add_validation`, or "last-tenth": the last tenth of the resampled rows, which are in order of
     class, so that it holds the last class alone and repeats of training beats (Jones 2020, kept as a warning).
@@ -241,7 +250,7 @@ def plan_training(split: NDArray[np.str_], examples: Examples, *, validation: st
         held = len(drawn) // 10
         rows, validation_rows = drawn[: len(drawn) - held], drawn[len(drawn) - held :]
     else:
-        split = add_validation(split, examples, validation, seed)
+        split = add_validation(split, examples, validation, seed, fraction)
         rows = resample_classes(split, examples, resample, seed).rows
         validation_rows = np.flatnonzero(split == VALIDATION)
     return Plan(split, rows, validation_rows, np.bincount(rows, minlength=len(examples)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -179,10 +179,7 @@ def _cut_one(recording: Recording, labels: LabelMap, options: WindowOptions, tal
         skipped.append(Skipped(recording.record, f"{n_invalid} windows hold invalid (NaN) samples", n_invalid))
     rows = np.flatnonzero(why == "kept")
     signals = sliding_window_view(signal, length)[start[rows]] if len(rows) else np.empty((0, length), np.float32)
-    evidence = recording.evidence
-    if evidence is not None:
-        ours = evidence.lead == recording.leads[0]
-        evidence = Evidence(*(getattr(evidence, each.name)[ours] for each in fields(evidence)))
+    evidence = None if recording.evidence is None else recording.evidence.of_lead(recording.leads[0])
     table = _table(recording, beats.sample, wanted, labels, rows, first, last, length)
     return _Cut(recording.record, signals, wanted.label[rows], table, evidence)
 

@@ -10,19 +10,33 @@ from pathlib import Path
 from torch import nn
 
 from ecglens.errors import EcglensError, choose
-from ecglens.models import ecgnet, ecgnet_cam, hannun, jones_cnn, jones_lstm, resnet, zihlmann
+from ecglens.models import ecgnet, ecgnet_cam, hannun, jones_cnn, jones_lstm, resnet, resnet50, small2d, zihlmann
 from ecglens.models.classifier import Classifier
+from ecglens.models.pictured import Pictured
+from ecglens.models.rasteriser import SIZE, Rasteriser
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What one has to know to make a model: build(n_classes, n_leads, length), its shortest input, its CAM layer."""
+    """What one has to know to make a model: build(n_classes, n_leads, length), its shortest input, its CAM layer.
+
+    context, draws: as in `Classifier`; one that draws takes one lead.
+    """
 
     build: Callable[[int, int, int], nn.Module]
     source: str
     min_length: int
     cam_layer: str | None
     context: str | None = None
+    draws: bool = False
+
+
+def _pictured_resnet50(n_classes: int, n_leads: int, length: int) -> Pictured:
+    return Pictured(Rasteriser(), resnet50.build(n_classes))
+
+
+def _pictured_small2d(n_classes: int, n_leads: int, length: int) -> Pictured:
+    return Pictured(Rasteriser(), small2d.Small2d(n_classes, SIZE))
 
 
 MODELS = {
@@ -51,6 +65,22 @@ MODELS = {
     "zihlmann": ModelCard(
         zihlmann.build, "Zihlmann 2017 (CNN), in Vijayarangan 2020; layers from the authors' code", 64, "cells"
     ),
+    "resnet50": ModelCard(
+        _pictured_resnet50,
+        "He 2016 (ResNet-50), in Varandas 2021: six beats as a picture",
+        SIZE,
+        "net.layer4",
+        "span",
+        draws=True,
+    ),
+    "small2d": ModelCard(
+        _pictured_small2d,
+        "seven convolutions for the pictures of Varandas 2021, for two cores",
+        SIZE,
+        "net.tail",
+        "span",
+        draws=True,
+    ),
 }
 
 
@@ -66,13 +96,15 @@ def create(
     """A fresh, untrained model of that name.
 
     classes, leads: how many, or their names; length in samples; fs in Hz; scale: a key of `ecglens.models.scaling.SCALES`.
-    Raises EcglensError for an unknown name or an input that is too short.
+    Raises EcglensError for an unknown name, an input that is too short, or more leads than a picture shows.
     """
     card = MODELS[choose(name, sorted(MODELS), "model")]
     class_names = _names(classes, "class")
     lead_names = _names(leads, "lead")
     if length < card.min_length:
         raise EcglensError(f"{name} needs at least {card.min_length} samples per lead; length is {length}")
+    if card.draws and len(lead_names) != 1:
+        raise EcglensError(f"{name} draws one lead; leads are {', '.join(lead_names)}: choose one of them")
     return Classifier(
         module=card.build(len(class_names), len(lead_names), length),
         name=name,
@@ -83,6 +115,7 @@ def create(
         scale=scale,
         cam_layer=card.cam_layer,
         context=card.context,
+        draws=card.draws,
     )
 
 
@@ -108,6 +141,8 @@ def load(folder: Path) -> Classifier:
             fs=float(card["fs"]),
             scale=card["scale"],
         )
+        if card.get("draws", model.draws) != model.draws:  # before pictures it was not said
+            raise ValueError(f"draws is {card['draws']}, of {model.name} it is {model.draws}")
         thresholds = None if card["thresholds"] is None else tuple(map(float, card["thresholds"]))
         model = replace(model, activation=card["activation"], thresholds=thresholds)
     except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:

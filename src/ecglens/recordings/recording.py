@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,11 @@ class Evidence:
     start: NDArray[np.int64]
     stop: NDArray[np.int64]
     source: NDArray[np.str_]
+
+    def of_lead(self, lead: str) -> Evidence:
+        """The spans of one lead."""
+        mine = self.lead == lead
+        return Evidence(*(getattr(self, each.name)[mine] for each in fields(self)))
 
 
 @dataclass(frozen=True)

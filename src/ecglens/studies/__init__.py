@@ -13,6 +13,7 @@ class StudyCard:
     authors: str
     databases: tuple[str, ...]
     module: str
+    sets: bool = False  # whether it has --set-number
 
 
 STUDIES = {
@@ -27,5 +28,12 @@ STUDIES = {
         "Vijayarangan, Murugesan and others; EMBC 2020",
         ("mitdb", "ltafdb", "ltdb", "simulated"),
         "ecglens.studies.vijayarangan2020",
+    ),
+    "varandas2021": StudyCard(
+        "Quantified explainability: convolutional neural network focus assessment in arrhythmia detection",
+        "Varandas, Goncalves, Gamboa, Vieira; BioMedInformatics 2022",
+        ("mitdb", "simulated"),
+        "ecglens.studies.varandas2021",
+        sets=True,
     ),
 }

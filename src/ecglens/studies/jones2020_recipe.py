@@ -45,12 +45,14 @@ class Recipe:
     simultaneous: bool = False
     rows_at_most: int = 0
     loss: str = "cross-entropy"
+    class_weights: str = "none"
     optimiser: str = "adamw"
     rate: float = 3e-3
     weight_decay: float = 1e-2
     schedule: str = "one-cycle"
     epochs: int = 3
     batch: int = 128
+    stop: str = "patience"
     patience: int = 0
     keep: str = "last"
     bf16: bool = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,12 @@ def train(
     scale: str,
     seed: int,
     keep_epochs: tuple[int, ...] = (),
+    begin: Callable[[Classifier], None] = lambda _: None,
 ) -> Classifier:
     """Fit the model `name`, or load it if this run has trained it already; writes the model and tables/training.csv.
 
-    keep_epochs: epochs after which the weights are kept in snapshots/, 0 for those before the first step.
+    keep_epochs: epochs after which the weights are kept in snapshots/, 0 for those before the first step. begin: what is done
+    to the fresh model before it is trained.
     """
     if this.has("model.safetensors", "model.json", "tables/training.csv"):
         return load(this.path)
@@ -45,6 +48,7 @@ def train(
         classifier = create(
             name, classes=examples.classes, leads=examples.leads, length=examples.length, fs=examples.fs, scale=scale
         )
+    begin(classifier)
     fitted = fit(classifier, examples, plan.rows, plan.validation, options, seed, this.path, keep_epochs=keep_epochs)
     write_table(this.tables / "training.csv", pd.DataFrame(fitted.history).drop(columns="seconds"))
     this.note(
@@ -82,8 +86,8 @@ def write_scores(
     for row in scores.per_class.to_dict("records"):
         name = row.pop("class")
         metrics |= {f"test.per_class.{name}.{key}": value for key, value in row.items()}
-    if "N" in test.classes:
-        usual = test.classes.index("N")
+    usual = next((test.classes.index(name) for name in ("N", "normal") if name in test.classes), None)
+    if usual is not None:
         metrics |= {f"test.always_normal.{key}": value for key, value in always(test.labels, usual, len(test.classes)).items()}
     shared = this.about["shared_patients"]
     metrics["test.shared_patients"] = shared

@@ -53,12 +53,14 @@ class Recipe:
     starts: int = 2
     course_per_class: int = 24
     loss: str = "cross-entropy"
+    class_weights: str = "none"
     optimiser: str = "adamw"
     rate: float = 1e-3
     weight_decay: float = 1e-2
     schedule: str = "one-cycle"
     epochs: int = 4
     batch: int = 64
+    stop: str = "patience"
     patience: int = 0
     keep: str = "last"
     bf16: bool = True

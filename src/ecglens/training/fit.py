@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,66 +15,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ecglens.errors import EcglensError, choose
+from ecglens.errors import EcglensError
 from ecglens.examples.examples import Examples
 from ecglens.models.classifier import Classifier
+from ecglens.models.device import device_of, moved, pick_device
 from ecglens.models.scaling import scale
 from ecglens.progress import Bar, bar, say
 from ecglens.training.checkpoint import copied, drop_checkpoint, keep_snapshot, load_checkpoint, save_checkpoint
-from ecglens.training.losses import loss_named
-
-_OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
-    "nadam": torch.optim.NAdam,
-    "adamw": torch.optim.AdamW,
-    "sgd": torch.optim.SGD,
-}
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """How a network is trained.
-
-    loss: "cross-entropy", "focal" or "smoothed"; optimiser: "adam", "nadam", "adamw" or "sgd"; rate: (peak) learning rate;
-    schedule: "none", "plateau" (x 0.1 after two epochs without a better validation loss, floor 1e-6) or "one-cycle";
-    patience: stop after so many epochs without a better validation loss, 0 never; keep: weights of the "last" or the "best"
-    epoch; bf16: autocast to bfloat16; gain_jitter: standard deviation of a random log-gain per lead; rr_drop: how
-    often the RR numbers are hidden, so that the signal is learnt too.
-    """
-
-    loss: str = "cross-entropy"
-    optimiser: str = "adamw"
-    rate: float = 3e-3
-    weight_decay: float = 1e-2
-    schedule: str = "one-cycle"
-    epochs: int = 3
-    batch: int = 128
-    patience: int = 0
-    keep: str = "last"
-    bf16: bool = True
-    gain_jitter: float = 0.1
-    rr_drop: float = 0.0
-
-    def __post_init__(self) -> None:
-        loss_named(self.loss)
-        choose(self.optimiser, sorted(_OPTIMISERS), "optimiser")
-        choose(self.schedule, ["none", "one-cycle", "plateau"], "schedule")
-        choose(self.keep, ["best", "last"], "keep")
-        at_least_zero = ("weight_decay", "patience", "gain_jitter", "rr_drop")
-        for name in at_least_zero:
-            if not getattr(self, name) >= 0:
-                raise EcglensError(f"{name} is {getattr(self, name)}; expected 0 or more")
-        if not 0 < self.rate < float("inf"):
-            raise EcglensError(f"rate is {self.rate}; expected a learning rate over 0")
-        if self.rr_drop > 1:
-            raise EcglensError(f"rr_drop is {self.rr_drop}; expected a share between 0 and 1")
-        if self.epochs < 1 or self.batch < 2:
-            raise EcglensError(f"epochs is {self.epochs}, batch {self.batch}; expected at least 1 and 2")
+from ecglens.training.losses import Loss, inverse_frequency, loss_named
+from ecglens.training.options import OPTIMISERS, TrainOptions
+from ecglens.training.stopping import f1_falls, f1_of, patience_is_over
 
 
 @dataclass
 class Fit:
-    """What a training left: a row per epoch (epoch, rate, train_loss, validation_loss, seconds) and the seconds in all."""
+    """What a training left: a row per epoch (epoch, rate, train_loss, validation_loss, seconds) and the seconds in all.
+
+    With stop "f1-falls" a row has validation_f1 too: F1 of the first class.
+    """
 
     history: list[dict[str, float]]
     seconds: float
@@ -92,7 +50,7 @@ def fit(
     *,
     keep_epochs: tuple[int, ...] = (),
 ) -> Fit:
-    """Train `classifier.module` on `examples` at `rows` (repeats allowed), in place.
+    """Train `classifier.module` on `examples` at `rows` (repeats allowed), in place; on the GPU if there is one.
 
     keep_epochs: epochs after which `folder`/snapshots keeps the weights (`snapshot_path`), 0 for before the first step. A
     checkpoint in `folder` is taken up where it stopped if it is of the same training; after the last epoch it is
@@ -101,25 +59,25 @@ def fit(
     classifier.expect(examples)
     if len(rows) < 2:
         raise EcglensError(f"there are {len(rows)} rows to train on; expected at least 2")
-    trainer = _Trainer(classifier, examples, rows, validation, options, seed)
     fingerprint = _fingerprint(classifier, examples, rows, validation, options, seed)
-    state = load_checkpoint(folder)
-    if state is not None and state.get("fingerprint") == fingerprint:
-        trainer.restore(state)
-        say(f"training goes on after epoch {trainer.epoch} of {options.epochs}")
-    with (
-        torch.random.fork_rng(devices=[]),
-        bar("train", options.epochs * len(rows), trainer.epoch * len(rows)) as progress,
-    ):
+    device = pick_device()
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda), moved(classifier.module, device):
+        trainer = _Trainer(classifier, examples, rows, validation, options, seed)
+        state = load_checkpoint(folder)
+        if state is not None and state.get("fingerprint") == fingerprint:
+            trainer.restore(state)
+            say(f"training goes on after epoch {trainer.epoch} of {options.epochs}")
         if trainer.epoch == 0 and 0 in keep_epochs:
             keep_snapshot(classifier.module, folder, 0)
-        while trainer.epoch < options.epochs and not trainer.stopped_early:
-            trainer.one_epoch(progress)
-            if trainer.epoch in keep_epochs:
-                keep_snapshot(classifier.module, folder, trainer.epoch)
-            save_checkpoint(folder, trainer.state() | {"fingerprint": fingerprint})
-    if options.keep == "best" and trainer.best is not None:
-        classifier.module.load_state_dict(trainer.best)
+        with bar("train", options.epochs * len(rows), trainer.epoch * len(rows)) as progress:
+            while trainer.epoch < options.epochs and not trainer.stopped_early:
+                trainer.one_epoch(progress)
+                if trainer.epoch in keep_epochs:
+                    keep_snapshot(classifier.module, folder, trainer.epoch)
+                save_checkpoint(folder, trainer.state() | {"fingerprint": fingerprint})
+        if options.keep == "best" and trainer.best is not None:
+            classifier.module.load_state_dict(trainer.best)
     classifier.module.eval()
     drop_checkpoint(folder)
     return Fit(trainer.history, sum(row["seconds"] for row in trainer.history), trainer.stopped_early)
@@ -139,16 +97,21 @@ class _Trainer:
     ) -> None:
         self.classifier, self.options, self.seed = classifier, options, seed
         self.module = classifier.module
-        # signals stay in mV and are scaled batch by batch: no second copy of the data set
+        self.device = device_of(self.module)
+        # signals stay in mV on the CPU, and are scaled and sent over batch by batch: no second copy of the data set
         self.signals = torch.from_numpy(examples.signals)
         self.context = classifier.context_of(examples)
         self.labels = torch.from_numpy(examples.labels)
         self.rows, self.validation = torch.from_numpy(rows), torch.from_numpy(validation)
         trainable = [value for value in self.module.parameters() if value.requires_grad]
-        decay = {"weight_decay": options.weight_decay} if options.optimiser == "adamw" else {}
-        self.optimiser = _OPTIMISERS[options.optimiser](trainable, lr=options.rate, **decay)
+        decay = {"weight_decay": options.weight_decay} if options.optimiser in ("adam", "adamw") else {}
+        self.optimiser = OPTIMISERS[options.optimiser](trainable, lr=options.rate, **decay)
         self.schedule = self._make_schedule()
-        self.loss = loss_named(options.loss)
+        self.loss: Loss = loss_named(options.loss)
+        self.class_weights: Tensor | None = None
+        if options.class_weights == "inverse":
+            self.class_weights = inverse_frequency(self.labels[self.rows], len(classifier.classes))
+            self.loss = partial(self.loss, weight=self.class_weights.to(self.device))
         self.epoch = 0
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] | None = None
@@ -163,6 +126,8 @@ class _Trainer:
             return torch.optim.lr_scheduler.ReduceLROnPlateau(
                 self.optimiser, factor=0.1, patience=1, min_lr=1e-6, threshold=1e-4, threshold_mode="abs"
             )
+        if self.options.schedule == "step":
+            return torch.optim.lr_scheduler.StepLR(self.optimiser, step_size=4, gamma=0.1)
         return None
 
     @property
@@ -177,20 +142,20 @@ class _Trainer:
         torch.manual_seed(int(np.random.SeedSequence([self.seed, self.epoch]).generate_state(1)[0]))
         order = self.rows[torch.randperm(len(self.rows))]
         self.module.train()
-        total, seen = 0.0, 0
+        total, seen = 0.0, 0.0
         for step in range(self.steps):
             batch = order[step * self.options.batch : (step + 1) * self.options.batch]
-            total += self._one_step(batch) * len(batch)
-            seen += len(batch)
+            mass = self._mass(batch)
+            total += self._one_step(batch) * mass
+            seen += mass
             progress.step(len(batch), note=f"epoch {self.epoch + 1}/{self.options.epochs}")
         self.epoch += 1
         row = {
             "epoch": float(self.epoch),
             "rate": float(self.optimiser.param_groups[0]["lr"]),
             "train_loss": total / seen,
-            "validation_loss": self._validation_loss(),
-        }
-        self._judge(row["validation_loss"])
+        } | self._validate()
+        self._judge(row)
         row["seconds"] = time.monotonic() - started
         self.history.append(row)
         say(
@@ -204,7 +169,7 @@ class _Trainer:
         if self.options.gain_jitter:
             signals = signals * torch.exp(self.options.gain_jitter * torch.randn(*signals.shape[:2], 1))
         self.optimiser.zero_grad()
-        loss = self._loss_of(signals, batch)
+        loss = self._loss_of(self._logits_of(signals, batch), batch)
         if not torch.isfinite(loss):
             raise EcglensError(
                 f"the training loss became {loss.item()} in epoch {self.epoch + 1}; lower the learning rate, or "
@@ -216,38 +181,60 @@ class _Trainer:
             self.schedule.step()
         return float(loss.detach())
 
-    def _loss_of(self, signals: Tensor, batch: Tensor) -> Tensor:
+    def _loss_of(self, logits: Tensor, batch: Tensor) -> Tensor:
+        return self.loss(logits, self.labels[batch].to(self.device))
+
+    def _logits_of(self, signals: Tensor, batch: Tensor) -> Tensor:
         inputs: tuple[Tensor, ...] = (scale(signals, self.classifier.scale),)
         if self.context is not None:
             context = self.context[batch]
-            if self.module.training and self.options.rr_drop:
+            if self.module.training and self.options.rr_drop and self.classifier.context == "rr":
                 context = context * (torch.rand(len(batch), 1) >= self.options.rr_drop)
             inputs = (*inputs, context)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.options.bf16):
-            logits = self.module(*inputs)
-        return self.loss(logits.float(), self.labels[batch])
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
+            logits: Tensor = self.module(*(each.to(self.device) for each in inputs))
+        return logits.float()
 
-    def _validation_loss(self) -> float:
-        if not len(self.validation):
-            return float("nan")
+    def _mass(self, batch: Tensor) -> float:
+        """What the mean loss of a batch counts for in the mean over all."""
+        if self.class_weights is None:
+            return len(batch)
+        return float(self.class_weights[self.labels[batch]].sum())
+
+    def _validate(self) -> dict[str, float]:
+        """validation_loss, and validation_f1 where it can end the training; NaN without validation rows."""
+        loss = f1 = float("nan")
+        if len(self.validation):
+            loss, f1 = self._validation_scores()
+        return {"validation_loss": loss} | ({"validation_f1": f1} if self.options.stop == "f1-falls" else {})
+
+    def _validation_scores(self) -> tuple[float, float]:
         self.module.eval()
+        losses, answers, mass = [], [], 0.0
         with torch.no_grad():
-            losses = [self._loss_of(self.signals[batch], batch) * len(batch) for batch in self.validation.split(512)]
-        loss = float(torch.stack(losses).sum() / len(self.validation))
+            for batch in self.validation.split(self.classifier.at_once):
+                logits = self._logits_of(self.signals[batch], batch)
+                losses.append(self._loss_of(logits, batch).cpu() * self._mass(batch))
+                mass += self._mass(batch)
+                answers.append(logits.argmax(1).cpu())
+        loss = float(torch.stack(losses).sum() / mass)
         if not np.isfinite(loss):
             raise EcglensError(f"the validation loss became {loss} in epoch {self.epoch}; look for invalid samples")
-        return loss
+        return loss, f1_of(torch.cat(answers), self.labels[self.validation])
 
-    def _judge(self, loss: float) -> None:
+    def _judge(self, row: dict[str, float]) -> None:
         """Compare with the epochs before: schedule, best weights, early stop."""
-        before = [row["validation_loss"] for row in self.history]
+        losses = [each["validation_loss"] for each in (*self.history, row)]
         if self.options.schedule == "plateau" and len(self.validation):
-            self.schedule.step(loss)
-        if self.options.keep == "best" and not loss >= min(before, default=float("inf")):
+            self.schedule.step(losses[-1])
+        if self.options.schedule == "step":
+            self.schedule.step()
+        if self.options.keep == "best" and not losses[-1] >= min(losses[:-1], default=float("inf")):
             self.best = copied(self.module.state_dict())
-        if self.options.patience and len(before) >= self.options.patience:
-            since_best = len(before) - int(np.argmin(before)) if min(before) <= loss else 0
-            self.stopped_early = since_best >= self.options.patience
+        if self.options.stop == "f1-falls":
+            self.stopped_early = f1_falls([each["validation_f1"] for each in (*self.history, row)])
+        else:
+            self.stopped_early = patience_is_over(losses, self.options.patience)
 
     def state(self) -> dict[str, Any]:
         return {
@@ -286,7 +273,10 @@ def _fingerprint(
     shapes = [[name, list(value.shape)] for name, value in classifier.module.state_dict().items()]
     said = json.dumps([classifier.name, classifier.classes, classifier.scale, asdict(options), seed, shapes])
     digest = hashlib.sha256(said.encode())
-    for array in (rows, validation, examples.labels, examples.signals):
+    context = classifier.context_of(examples)
+    known: list[NDArray[Any]] = [] if context is None else [context.numpy()]
+    arrays: tuple[NDArray[Any], ...] = (rows, validation, examples.labels, examples.signals, *known)
+    for array in arrays:
         digest.update(str(array.shape).encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

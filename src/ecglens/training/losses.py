@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ecglens.errors import choose
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[..., Tensor]  # (logits, labels) to the mean over the batch
 
 
 def focal(logits: Tensor, labels: Tensor, gamma: float = 2.0, alpha: float = 1.0) -> Tensor:
@@ -32,3 +33,16 @@ LOSSES: dict[str, Loss] = {
 def loss_named(name: str) -> Loss:
     """The loss of that name; raises EcglensError with the known names otherwise."""
     return LOSSES[choose(name, sorted(LOSSES), "loss")]
+
+
+def inverse_frequency(labels: Tensor, n_classes: int) -> Tensor:
+    """1 / frequency of each class among `labels` (example,), float32 (class,), scaled to mean 1 over the classes that occur.
+
+    A class that does not occur gets 1.
+    """
+    counts = torch.bincount(labels, minlength=n_classes).double()
+    weights = torch.ones_like(counts)
+    occurs = counts > 0
+    weights[occurs] = 1 / counts[occurs]
+    weights[occurs] /= weights[occurs].mean()
+    return weights.float()

@@ -1,0 +1,123 @@
+"""Maps at other sizes: what they hold stays; pictures summed into time."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecglens.attribution.resizing import into_time, resized
+from ecglens.errors import EcglensError
+from made import FEW
+
+
+def _slowly(values: np.ndarray, length: int, fine: int = 500) -> np.ndarray:
+    """Means of np.interp between middles over each of `length` parts, by a fine midpoint rule."""
+    at = (np.arange(length * fine) + 0.5) / (length * fine)
+    middles = (np.arange(len(values)) + 0.5) / len(values)
+    return np.interp(at, middles, values).reshape(length, fine).mean(axis=1)
+
+
+@FEW
+@given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 99))
+def test_each_new_cell_is_the_mean_of_the_line_between_middles_over_its_extent(cells, length, seed):
+    maps = np.random.default_rng(seed).normal(size=(3, 2, cells)).astype(np.float32)
+    found = resized(maps, (length,))
+    assert found.shape == (3, 2, length)
+    assert found.dtype == np.float32
+    for k, lead in np.ndindex(3, 2):
+        wanted = maps[k, lead] if cells == length else _slowly(maps[k, lead], length)
+        np.testing.assert_allclose(found[k, lead], wanted, atol=2e-4)
+
+
+@FEW
+@given(st.integers(1, 20), st.integers(1, 40), st.integers(0, 99))
+def test_a_point_of_the_line_serves_where_no_kink_lies_in_a_new_cell(cells, length, seed):
+    """It is what maps were resized by before: equal but for the new cells that hold a middle of an old one."""
+    values = np.random.default_rng(seed).normal(size=cells)
+    middles = (np.arange(cells) + 0.5) / cells
+    points = np.interp((np.arange(length) + 0.5) / length, middles, values)
+    edges = np.arange(length + 1) / length
+    kinked = np.array([((middles > a + 1e-9) & (middles < b - 1e-9)).any() for a, b in pairwise(edges)])
+    found = resized(values[None].astype(np.float32), (length,))[0]
+    if cells != length:
+        np.testing.assert_allclose(found[~kinked], points[~kinked], rtol=1e-4, atol=1e-5)
+
+
+@FEW
+@given(st.tuples(*[st.integers(1, 40)] * 4), st.integers(0, 99))
+def test_mass_stays_up_and_down_in_both_directions(sizes, seed):
+    rows, columns, new_rows, new_columns = sizes
+    maps = np.random.default_rng(seed).exponential(size=(2, 3, 1, rows, columns)).astype(np.float32)
+    found = resized(maps, (new_rows, new_columns))
+    assert found.shape == (2, 3, 1, new_rows, new_columns)
+    np.testing.assert_allclose(found.mean(axis=(3, 4)), maps.mean(axis=(3, 4)), rtol=2e-6)
+    assert (found >= 0).all()
+    assert (found.max(axis=(3, 4)) <= maps.max(axis=(3, 4)) * (1 + 1e-5)).all()
+    even = resized(np.full((1, 1, rows, columns), 3.0, np.float32), (new_rows, new_columns))
+    np.testing.assert_allclose(even, 3.0, rtol=2e-6)
+
+
+def test_rows_and_columns_are_resized_one_after_the_other():
+    maps = np.random.default_rng(0).normal(size=(2, 1, 5, 7)).astype(np.float32)
+    found = resized(maps, (12, 16))
+    wide = np.stack([[[_slowly(row, 16) for row in one[0]]] for one in maps])
+    wanted = np.stack([[np.stack([_slowly(column, 12) for column in one[0].T], axis=1)] for one in wide])
+    np.testing.assert_allclose(found, wanted, atol=3e-4)
+
+
+def test_a_map_of_the_size_asked_for_is_handed_back_as_it_is():
+    maps = np.zeros((2, 1, 5, 7), np.float32)
+    assert resized(maps, (5, 7)) is maps
+    assert resized(maps[..., 0, :], (7,)).base is maps
+
+
+# ------------------------------------------------------------------------------------------------ into time
+
+
+def _into_time_slowly(maps, start, stop, length):
+    out = np.zeros((len(maps), 1, length))
+    for k, one in enumerate(maps):
+        columns = one.shape[2]
+        wide = (stop[k] - start[k]) / columns
+        for column in range(columns):
+            left, right = start[k] + column * wide, start[k] + (column + 1) * wide
+            for sample in range(length):
+                shared = max(min(sample + 1, right) - max(sample, left), 0)
+                out[k, 0, sample] += one[:, :, column].sum() * shared / wide
+    return out
+
+
+@pytest.mark.parametrize(("columns", "length"), [(7, 20), (20, 20), (31, 20), (1, 6)])
+def test_columns_are_shared_out_to_the_samples_that_they_cover(columns, length):
+    rng = np.random.default_rng(columns)
+    maps = rng.normal(size=(6, 1, 4, columns)).astype(np.float32)
+    start = rng.integers(0, length - 1, 6)
+    stop = np.array([rng.integers(first + 1, length + 1) for first in start])
+    start[0], stop[0] = 0, length
+    found = into_time(maps, start, stop, length)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, _into_time_slowly(maps, start, stop, length), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found.sum(axis=(1, 2)), maps.sum(axis=(1, 2, 3)), rtol=1e-4, atol=1e-5)
+    for k in range(6):
+        assert (found[k, 0, : start[k]] == 0).all()
+        assert (found[k, 0, stop[k] :] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "said"),
+    [
+        ([0, 5], [4, 5], "example 1 is drawn from sample 5 to 5; expected some of 0 to 8"),
+        ([-1, 0], [4, 5], "example 0 is drawn from sample -1 to 4"),
+        ([0, 0], [4, 9], "example 1 is drawn from sample 0 to 9"),
+        ([0], [4, 5], r"maps have shape \(2, 1, 3, 4\) for 1 starts and 2 stops"),
+    ],
+)
+def test_samples_that_are_not_there_are_refused(start, stop, said):
+    with pytest.raises(EcglensError, match=said):
+        into_time(np.ones((2, 1, 3, 4), np.float32), np.array(start), np.array(stop), 8)
+    with pytest.raises(EcglensError, match=r"expected \(example, 1, row, column\)"):
+        into_time(np.ones((2, 3, 4), np.float32), np.array([0, 0]), np.array([4, 4]), 8)
