@@ -121,6 +121,29 @@ def test_a_word_that_is_no_command_or_option_ends_with_two(ecglens: Callable, wo
     assert ecglens(*words).complaint.startswith("Error: ")
 
 
+def test_set_number_is_for_the_studies_that_have_sets(ecglens: Callable, tiny_data: Path, tmp_path: Path) -> None:
+    with_sets = [name for name, card in STUDIES.items() if card.sets]
+    assert with_sets == ["varandas2021"]
+    for name in set(STUDIES) - set(with_sets):
+        done = ecglens("run", name, "--set-number", "1", "--data", tiny_data, "--out", tmp_path / "run")
+        assert f"--set-number is for varandas2021; {name} has one set" in done.complaint
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_help_of_run_names_each_study_and_its_models(ecglens: Callable) -> None:
+    words = " ".join(ecglens("run", "--help").out.split())
+    for name in STUDIES:
+        assert f"{name}:" in words
+    for model in ("resnet50", "small2d", "ecgnet-cam", "zihlmann", "resnet-rr"):
+        assert model in words
+
+
+def test_a_study_that_is_not_known_is_refused_with_the_names(ecglens: Callable, tmp_path: Path) -> None:
+    complaint = ecglens("run", "varandas2022", "--out", tmp_path / "run").complaint
+    assert "did you mean 'varandas2021'" in complaint
+    assert not (tmp_path / "run").exists()
+
+
 def test_nothing_to_do_shows_the_help(ecglens: Callable) -> None:
     done = ecglens()
     assert "Usage: ecglens" in done.out + done.err

@@ -37,7 +37,7 @@ from ecglens.examples.splits import (
 # (class, record) of each example; few records, so that each holds several classes
 rows = st.lists(st.tuples(st.integers(0, 3), st.sampled_from("abcdefg")), min_size=8, max_size=120)
 seeds = st.integers(0, 5)
-RESAMPLING = ("none", "second-largest", "at-least-3%", "300-per-patient")
+RESAMPLING = ("none", "second-largest", "at-least-3%", "300-per-patient", "40-by-root")
 
 
 def examples_of(make_examples: Any, drawn: list[tuple[int, str]]) -> Any:
@@ -99,7 +99,8 @@ def test_a_split_by_records_is_that_of_a_plain_look_up(make_examples, drawn: lis
 def test_a_side_without_a_beat_is_refused_with_the_records_it_takes(make_examples) -> None:
     examples = make_examples([0, 1, 2], ["100", "101", "101"])
     with pytest.raises(
-        EcglensError, match=r"no beat for the test side: it takes records 104, 113.*here are 100, 101.*holdout"
+        EcglensError,
+        match=r"no beat for the test side: it takes records 104, 113.*here are 100, 101.*split, such as patients",
     ):
         make_split("leave-patients-out", examples, 0)
     with pytest.raises(EcglensError, match="no beat for the test side"):
@@ -258,7 +259,7 @@ def test_three_hundred_per_patient_cuts_what_one_patient_repeats(make_examples) 
     assert Counter(pairs) == {(0, "x"): 300, (1, "x"): 300, (0, "y"): 20}
 
 
-@pytest.mark.parametrize("rule", ["second-largest", "at-least-3%", "300-per-patient"])
+@pytest.mark.parametrize("rule", ["second-largest", "at-least-3%", "300-per-patient", "500-by-root"])
 def test_a_seed_gives_one_draw_and_another_seed_another(make_examples, rule: str) -> None:
     examples = many(make_examples, (3000, 60, 20), n_patients=2)
     split = np.full(3080, TRAIN)
@@ -283,7 +284,36 @@ def test_so_many_of_a_class_come_as_evenly_from_its_patients_as_they_have_them(
             assert taken[name] == n or max(taken.values()) - taken[name] <= 1
 
 
-@pytest.mark.parametrize("rule", ["0-per-class", "-3-per-class", "per-class", "5-per-record", "2.5-per-class"])
+@given(drawn=rows, seed=seeds, total=st.integers(1, 200))
+def test_by_root_classes_share_in_proportion_to_the_roots_of_their_sizes(
+    make_examples, drawn: list, seed: int, total: int
+) -> None:
+    examples = examples_of(make_examples, drawn)
+    split = split_by_beat(examples, seed)
+    draw = resample_classes(split, examples, f"{total}-by-root", seed)
+    train = [row for row in range(len(examples)) if split[row] == TRAIN]
+    sizes = Counter(int(examples.labels[row]) for row in train)
+    roots = sum(size**0.5 for size in sizes.values())
+    shown = Counter(examples.labels[draw.rows].tolist())
+    assert shown == {k: min(size, max(1, round(total * size**0.5 / roots))) for k, size in sizes.items()}
+    assert draw.times.max() == 1
+    assert set(draw.rows.tolist()) <= set(train)
+    patients = examples.column("patient")
+    for label in sizes:
+        there = Counter(patients[row] for row in train if examples.labels[row] == label)
+        taken = Counter(patients[row] for row in draw.rows if examples.labels[row] == label)
+        assert all(taken[name] == n or max(taken.values()) - taken[name] <= 1 for name, n in there.items())
+
+
+def test_by_root_a_thousand_of_nine_to_one_are_three_to_one(make_examples) -> None:
+    examples = many(make_examples, (9_000, 1_000))
+    draw = resample_classes(np.full(10_000, TRAIN), examples, "1000-by-root", 0)
+    assert Counter(examples.labels[draw.rows]) == {0: 750, 1: 250}
+
+
+@pytest.mark.parametrize(
+    "rule", ["0-per-class", "-3-per-class", "per-class", "5-per-record", "2.5-per-class", "0-by-root", "by-root", "4-by-roots"]
+)
 def test_a_number_of_windows_that_is_none_is_refused(make_examples, rule: str) -> None:
     with pytest.raises(EcglensError, match="unknown resampling"):
         resample_classes(np.array([TRAIN, TRAIN]), make_examples([0, 1], ["a", "b"]), rule, 0)
@@ -320,7 +350,8 @@ def test_resampling_without_training_rows_or_with_an_unknown_rule_is_refused(mak
         resample_classes(np.array([TEST, UNUSED]), examples, "none", 0)
     with pytest.raises(EcglensError, match="unknown resampling 'smote'") as caught:
         resample_classes(np.array([TRAIN, TRAIN]), examples, "smote", 0)
-    assert all(rule in str(caught.value) for rule in RESAMPLING)
+    assert all(rule in str(caught.value) for rule in RESAMPLING[:4])
+    assert "N-by-root" in str(caught.value)
 
 
 # ------------------------------------------------------------------------------------------------ both together
@@ -341,6 +372,21 @@ def test_a_plan_keeps_training_validation_and_test_apart(
     assert plan.validation.tolist() == np.flatnonzero(plan.split == VALIDATION).tolist()
     assert not set(plan.rows.tolist()) & set(plan.validation.tolist())
     assert plan.times.tolist() == np.bincount(plan.rows, minlength=len(examples)).tolist()
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.228, 0.5])
+def test_a_plan_takes_the_fraction_it_is_told_for_validation(make_examples, fraction: float) -> None:
+    examples = many(make_examples, (400, 100, 40), n_patients=20)
+    split = split_by_beat(examples, 0)
+    plan = plan_training(split, examples, validation="stratified", resample="none", seed=0, fraction=fraction)
+    for label in range(3):
+        of_class = examples.labels == label
+        n = int(((split == TRAIN) & of_class).sum())
+        assert int(of_class[plan.validation].sum()) == round(fraction * n)
+    assert len(plan.rows) + len(plan.validation) == (split == TRAIN).sum()
+    by_patient = plan_training(split, examples, validation="patients", resample="none", seed=0, fraction=fraction)
+    share = len(by_patient.validation) / (split == TRAIN).sum()
+    assert fraction - 0.06 < share <= fraction + 0.06
 
 
 @given(drawn=rows, seed=seeds, resample=st.sampled_from(RESAMPLING))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wfdb.io.annotation import ann_label_table, is_qrs
 
-from ecglens.recordings.recording import BEAT_SYMBOLS, Annotations, Recording
+from ecglens.recordings.recording import BEAT_SYMBOLS, Annotations, Evidence, Recording
 
 
 def recording(marks: list[tuple[int, str, str]], n_samples: int = 1000, leads: tuple[str, ...] = ("I", "II")) -> Recording:
@@ -61,6 +61,20 @@ def test_leads_change_places_with_their_signals_and_say_why() -> None:
     np.testing.assert_array_equal(after.signal, before.signal[::-1])
     assert after.remarks == ("swapped back",)
     assert before.remarks == ()
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["I", "II", "III"])), max_size=12))
+def test_evidence_of_a_lead_is_that_of_a_plain_loop(drawn: list[tuple[int, str]]) -> None:
+    rows = [(at, lead, 10 * k, 10 * k + at + 1, f"source {k}") for k, (at, lead) in enumerate(drawn)]
+    columns = [[row[k] for row in rows] for k in range(5)]
+    kinds = (np.int64, np.str_, np.int64, np.int64, np.str_)
+    evidence = Evidence(*(np.array(values, kind) for values, kind in zip(columns, kinds, strict=True)))
+    for lead in ("I", "II", "V1"):
+        found = evidence.of_lead(lead)
+        mine = [row for row in rows if row[1] == lead]
+        names = ("r_sample", "lead", "start", "stop", "source")
+        assert [getattr(found, name).tolist() for name in names] == [[row[k] for row in mine] for k in range(5)]
+        assert [getattr(evidence, name).tolist() for name in names] == columns
 
 
 def test_seconds_are_samples_by_rate() -> None:

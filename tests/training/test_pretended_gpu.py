@@ -1,96 +1,25 @@
-"""Training and logits on a GPU, on machines without one: a pretended GPU knows of each tensor on which side it is.
-
-Numbers are computed by the CPU, so that results can be compared; whatever mixes the two sides is refused as CUDA would.
-"""
+"""Training and logits on a GPU, on machines without one."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
+from torch import nn
 
 from ecglens.models import classifier as classifier_module
 from ecglens.models.device import device_of, moved, pick_device
 from ecglens.training import fit as fit_module
 from ecglens.training.fit import TrainOptions, fit
 from made import created, make_examples, random_examples, tiny, toy_problem
+from pretended_gpu import CPU, GPU, pretended
 
-_GPU, _CPU = torch.device("cuda:0"), torch.device("cpu")
-_CROSSING = (Tensor.copy_, Tensor.data.__set__, torch._has_compatible_shallow_copy_type)
 _PLAIN = TrainOptions(
     optimiser="adam", rate=1e-2, weight_decay=1e-2, schedule="step", epochs=3, batch=16, bf16=False, gain_jitter=0.1,
     class_weights="inverse", stop="f1-falls",
 )  # fmt: skip
-
-
-class _PretendedGpu(TorchFunctionMode):
-    """Tensors belong to the CPU until they are sent over by `to`; what is made of them belongs where they do."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.there: dict[int, Any] = {}  # kept, so that no address is used again
-        self.sent = 0
-
-    def has(self, value: Tensor) -> bool:
-        return value.untyped_storage()._cdata in self.there
-
-    def put(self, value: Tensor) -> Tensor:
-        storage = value.untyped_storage()
-        self.there[storage._cdata] = storage
-        return value
-
-    def send(self, value: Tensor, device: torch.device, words: tuple) -> Tensor:
-        dtype = next((word for word in words if isinstance(word, torch.dtype)), value.dtype)
-        if self.has(value) == (device.type == "cuda"):
-            return value.to(dtype)
-        self.sent += device.type == "cuda"
-        copy = value.clone().to(dtype)
-        return self.put(copy) if device.type == "cuda" else copy
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = dict(kwargs or {})
-        if func == Tensor.device.__get__:
-            return _GPU if self.has(args[0]) else func(*args)
-        if func == Tensor.grad.__get__:
-            gradient = func(*args)
-            return self.put(gradient) if gradient is not None and self.has(args[0]) else gradient
-        if func is Tensor.numpy and self.has(args[0]):
-            raise TypeError("can't convert cuda:0 device type tensor to numpy")
-        if func is Tensor.cpu:
-            return self.send(args[0], _CPU, ())
-        words = (*args[1:], *kwargs.values()) if func is Tensor.to else (kwargs.pop("device", None),)
-        device = next((torch.device(word) for word in words if isinstance(word, torch.device | str)), None)
-        if func is Tensor.to and device is not None:
-            return self.send(args[0], device, words)
-        tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
-        sides = {self.has(each) for each in tensors if each.dim()}
-        if len(sides) > 1 and func not in _CROSSING:
-            raise RuntimeError(f"{func.__name__}: expected all tensors to be on the same device")
-        out = func(*args, **kwargs)
-        if (device is not None and device.type == "cuda") or (func is not Tensor.copy_ and any(map(self.has, tensors))):
-            for each in tree_leaves(out):
-                if isinstance(each, Tensor):
-                    self.put(each)
-        return out
-
-
-@contextmanager
-def _pretended(monkeypatch):
-    """Inside, `pick_device` names the pretended GPU, and random states are forked for the CPU alone."""
-    forked, fork = [], torch.random.fork_rng
-    with monkeypatch.context() as patch, _PretendedGpu() as gpu:
-        for where in (fit_module, classifier_module):
-            patch.setattr(where, "pick_device", lambda: _GPU)
-        patch.setattr(torch.random, "fork_rng", lambda devices: (forked.append(list(devices)), fork(devices=[]))[1])
-        gpu.forked = forked
-        yield gpu
 
 
 def _weights(model):
@@ -102,20 +31,20 @@ def _equal(one, two):
 
 
 def test_the_pretended_gpu_refuses_what_cuda_would(monkeypatch):
-    with _pretended(monkeypatch) as gpu:
-        here, there = torch.ones(3), torch.ones(3).to(_GPU)
-        assert (here.device, there.device, (there * 2)[1:].device) == (_CPU, _GPU, _GPU)
-        assert torch.zeros(2, device=_GPU).device == _GPU
-        assert (there * torch.tensor(2.0)).device == _GPU, "a single number may come from the CPU"
+    with pretended(monkeypatch) as gpu:
+        here, there = torch.ones(3), torch.ones(3).to(GPU)
+        assert (here.device, there.device, (there * 2)[1:].device) == (CPU, GPU, GPU)
+        assert torch.zeros(2, device=GPU).device == GPU
+        assert (there * torch.tensor(2.0)).device == GPU, "a single number may come from the CPU"
         for mix in (lambda: here + there, lambda: torch.cat([here, there]), lambda: nn.functional.linear(here, there)):
             with pytest.raises(RuntimeError, match="same device"):
                 mix()
         with pytest.raises(TypeError, match="numpy"):
             there.numpy()
         assert there.cpu().numpy().tolist() == [1, 1, 1]
-        layer = nn.Linear(3, 2).to(_GPU)
+        layer = nn.Linear(3, 2).to(GPU)
         layer(there).sum().backward()
-        assert layer.weight.grad.device == layer.weight.device == _GPU
+        assert layer.weight.grad.device == layer.weight.device == GPU
         with pytest.raises(RuntimeError, match="same device"):
             layer(here)
         assert gpu.sent
@@ -139,19 +68,19 @@ def test_training_and_logits_go_there_and_back_and_end_as_on_the_cpu(name, tmp_p
     here = make(examples)
     expected = fit(here, examples, rows, validation, options, 0, tmp_path / "here", keep_epochs=(1,))
     logits = here.logits(examples)
-    with _pretended(monkeypatch) as gpu:
+    with pretended(monkeypatch) as gpu:
         there = make(examples)
         sides = []
         there.module.register_forward_pre_hook(lambda _m, args: sides.extend(each.device for each in args))
         done = fit(there, examples, rows, validation, options, 0, tmp_path / "there", keep_epochs=(1,))
-        assert there.device == _CPU
+        assert there.device == CPU
         assert all(not gpu.has(value) for value in there.module.state_dict().values())
         trained = len(sides)
         found = there.logits(examples)
-        assert there.device == _CPU
-        assert gpu.forked[-1] == [_GPU]
+        assert there.device == CPU
+        assert gpu.forked[-1] == [GPU]
     assert trained < len(sides)
-    assert set(sides) == {_GPU}
+    assert set(sides) == {GPU}
     assert _equal(_weights(there), _weights(here))
     assert np.array_equal(found, logits)
     assert [row["validation_loss"] for row in done.history] == [row["validation_loss"] for row in expected.history]
@@ -184,13 +113,13 @@ def test_a_training_killed_on_one_side_goes_on_on_the_other(first, schedule, tmp
     def go(side, model, killed):
         if side == "here":
             return train(model, killed)
-        with _pretended(monkeypatch):
+        with pretended(monkeypatch):
             return train(model, killed)
 
     dead = tiny(examples)
     with pytest.raises(KeyboardInterrupt):
         go(first, dead, True)
-    assert device_of(dead.module) == _CPU
+    assert device_of(dead.module) == CPU
     epochs = []
     monkeypatch.setattr(fit_module, "save_checkpoint", lambda *args: (epochs.append(1), saved(*args)))
     again = tiny(examples, seed=9)
@@ -212,34 +141,34 @@ def test_autocast_is_that_of_the_device(bf16, tmp_path, monkeypatch):
     fit(tiny(examples), examples, np.arange(48), np.arange(48, 64), options, 0, tmp_path)
     assert set(asked) == {("cpu", torch.bfloat16, bf16)}
     asked.clear()
-    with _pretended(monkeypatch):
+    with pretended(monkeypatch):
         fit(tiny(examples), examples, np.arange(48), np.arange(48, 64), options, 0, tmp_path)
     assert set(asked) == {("cuda", torch.bfloat16, bf16)}
 
 
 def test_a_module_comes_back_after_an_error_and_one_put_on_a_gpu_stays_there(monkeypatch):
     examples = toy_problem()
-    with _pretended(monkeypatch):
+    with pretended(monkeypatch):
         model = tiny(examples)
-        with pytest.raises(KeyError), moved(model.module, _GPU):
-            assert model.device == _GPU
+        with pytest.raises(KeyError), moved(model.module, GPU):
+            assert model.device == GPU
             raise KeyError
-        assert model.device == _CPU
+        assert model.device == CPU
         before = model.logits(examples)
-        model.module.to(_GPU)
-        for device in (_GPU, _CPU):
+        model.module.to(GPU)
+        for device in (GPU, CPU):
             with moved(model.module, device):
-                assert model.device == _GPU
-            assert model.device == _GPU
-        assert {each.device for each in model.inputs(examples)} == {_GPU}
+                assert model.device == GPU
+            assert model.device == GPU
+        assert {each.device for each in model.inputs(examples)} == {GPU}
         assert np.array_equal(model.logits(examples), before)
-        assert model.device == _GPU
+        assert model.device == GPU
 
 
 def test_a_module_on_another_device_than_the_cpu_is_not_moved_at_all():
     """Such as a second GPU; here "meta", which cannot be moved anywhere."""
     module = nn.Linear(2, 2, device="meta")
-    with moved(module, _GPU):
+    with moved(module, GPU):
         assert device_of(module).type == "meta"
 
 
@@ -247,9 +176,9 @@ def test_a_model_trained_on_a_gpu_is_saved_as_one_of_the_cpu(tmp_path, monkeypat
     examples = toy_problem()
     model = tiny(examples)
     model.save(tmp_path / "here")
-    with _pretended(monkeypatch):
+    with pretended(monkeypatch):
         model = tiny(examples)
-        model.module.to(_GPU)
+        model.module.to(GPU)
         model.save(tmp_path / "there")
     files = [(tmp_path / side / "model.safetensors").read_bytes() for side in ("here", "there")]
     assert files[0] == files[1]
@@ -259,7 +188,7 @@ def test_a_gpu_is_picked_where_there_is_one(monkeypatch):
     for there, wanted in ((True, "cuda"), (False, "cpu")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
         assert pick_device().type == wanted
-    assert device_of(nn.ReLU()) == _CPU
+    assert device_of(nn.ReLU()) == CPU
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
@@ -271,7 +200,7 @@ def test_a_true_gpu_trains_and_answers_as_the_cpu_does(tmp_path, monkeypatch):
     there = tiny(examples)
     fit(there, examples, rows, validation, _PLAIN, 0, tmp_path)
     assert torch.equal(torch.cuda.get_rng_state(), before)
-    assert there.device == _CPU
+    assert there.device == CPU
     on_gpu = there.logits(examples)
-    monkeypatch.setattr(classifier_module, "pick_device", lambda: _CPU)
+    monkeypatch.setattr(classifier_module, "pick_device", lambda: CPU)
     np.testing.assert_allclose(there.logits(examples), on_gpu, rtol=1e-2, atol=1e-2)

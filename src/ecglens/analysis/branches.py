@@ -13,6 +13,7 @@ from torch import Tensor
 from ecglens.errors import EcglensError
 from ecglens.examples.examples import Examples
 from ecglens.models.classifier import Classifier, evaluating
+from ecglens.models.device import moved, pick_device
 
 _BATCH = 256
 
@@ -42,7 +43,7 @@ def branch_logits(classifier: Classifier, examples: Examples) -> BranchLogits:
             f"{classifier.name} has no two branches (methods branches and join); there is nothing to take apart"
         )
     cnn, lstm = [], []
-    with evaluating(classifier.module), torch.no_grad():
+    with moved(classifier.module, pick_device()), evaluating(classifier.module), torch.no_grad():
         for first in range(0, len(examples), _BATCH):
             (x,) = classifier.inputs(examples.take(np.arange(first, min(first + _BATCH, len(examples)))))
             one, two = branches(x)
@@ -50,7 +51,7 @@ def branch_logits(classifier: Classifier, examples: Examples) -> BranchLogits:
             cnn.append(join(one, torch.zeros_like(two)) - constant)
             lstm.append(join(torch.zeros_like(one), two) - constant)
             _expect_affine(classifier.name, join(one, two), cnn[-1] + lstm[-1] + constant)
-    return BranchLogits(torch.cat(cnn).numpy(), torch.cat(lstm).numpy(), constant[0].numpy())
+    return BranchLogits(torch.cat(cnn).cpu().numpy(), torch.cat(lstm).cpu().numpy(), constant[0].cpu().numpy())
 
 
 def _expect_affine(name: str, whole: Tensor, parts: Tensor) -> None:

@@ -16,6 +16,7 @@ from ecglens.attribution.passes import Pass, Shared, undisturbed
 from ecglens.errors import EcglensError, choose
 from ecglens.examples.examples import Examples
 from ecglens.models.classifier import Classifier
+from ecglens.models.device import moved, pick_device
 
 _BATCH = 256
 _REPLICATES = 1000
@@ -48,23 +49,23 @@ def deletion_effect(
     masks, target = np.asarray(masks), np.asarray(target, np.int64)
     _expect(classifier, examples, masks, target, fill, background, draws)
     width = max(round(cell_s * classifier.fs), 1)
-    behind = None if background is None else classifier.inputs(background)[0]
-    shared = Shared(classifier, background=behind, seed=seed)
     parts = []
-    with undisturbed(classifier.module), torch.no_grad():
+    with moved(classifier.module, pick_device()), undisturbed(classifier.module), torch.no_grad():
+        behind = None if background is None else classifier.inputs(background)[0]
+        shared = Shared(classifier, background=behind, seed=seed)
         for first in range(0, len(examples), _BATCH):
             rows = np.arange(first, min(first + _BATCH, len(examples)))
             part = examples.take(rows)
             x, *context = classifier.inputs(part)
             batch = Pass.of(shared, x, context[0] if context else None, target[rows], rows, part)
-            mask = torch.from_numpy(masks[rows].astype(np.float32))
+            mask = torch.from_numpy(masks[rows].astype(np.float32)).to(x.device)
             away = x - fill_of(batch, fill, blur)
             whole = batch.score(x)
-            chance = torch.zeros(len(x))
-            for drawn in random_masks(batch, mask, _signal(part), width, draws):
+            chance = torch.zeros(len(x), device=x.device)
+            for drawn in random_masks(batch, mask, _signal(part).to(x.device), width, draws):
                 chance += (whole - batch.score(x - drawn * away)) / draws
             fall = whole - batch.score(x - mask * away)
-            parts.append(torch.stack([mask.double().mean(dim=(1, 2)), fall.double(), chance.double()]).numpy())
+            parts.append(torch.stack([mask.double().mean(dim=(1, 2)), fall.double(), chance.double()]).cpu().numpy())
     amount, fall, chance = np.concatenate(parts, axis=1)
     return pd.DataFrame({"amount": amount, "fall": fall, "random_fall": chance, "beats_random": fall > chance})
 
@@ -108,7 +109,7 @@ def random_masks(batch: Pass, mask: Tensor, signal: Tensor, width: int, draws: i
     """
     n, n_leads, length = mask.shape
     cells = -(-length // width)
-    edges = torch.arange(0, cells + 1) * width
+    edges = torch.arange(0, cells + 1, device=mask.device) * width
     size = (edges.clamp(max=length).diff()).double().repeat(n_leads)
     middle = ((edges[:-1] + edges[1:].clamp(max=length)) // 2).clamp(max=length - 1)
     there = signal if n_leads == signal.shape[1] else signal.any(dim=1, keepdim=True)

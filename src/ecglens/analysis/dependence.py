@@ -11,6 +11,7 @@ from ecglens.attribution import explain
 from ecglens.errors import EcglensError
 from ecglens.examples.examples import Examples
 from ecglens.models.classifier import Classifier, evaluating
+from ecglens.models.device import moved, pick_device
 
 
 def class_dependence(
@@ -49,19 +50,21 @@ def context_share(
     """
     if classifier.context is None:
         raise EcglensError(f"{classifier.name} does not take RR intervals; there is no share to report")
-    signals, context = classifier.inputs(examples)
-    other_signals, other_context = classifier.inputs(background)
     rng = np.random.default_rng([seed, 5])
     of_rr = np.zeros(len(examples))
     of_signal = np.zeros(len(examples))
-    for _ in range(draws):
-        pick = torch.from_numpy(rng.integers(len(background), size=len(examples)))
-        there, absent = (signals, context), (other_signals[pick], other_context[pick])
-        both, neither = _margin(classifier, *there, target), _margin(classifier, *absent, target)
-        signal_only = _margin(classifier, there[0], absent[1], target)
-        rr_only = _margin(classifier, absent[0], there[1], target)
-        of_rr += (rr_only - neither + both - signal_only) / 2
-        of_signal += (signal_only - neither + both - rr_only) / 2
+    with moved(classifier.module, pick_device()):
+        signals, context = classifier.inputs(examples)
+        others = classifier.inputs(background)
+        for _ in range(draws):
+            pick = torch.from_numpy(rng.integers(len(background), size=len(examples))).to(signals.device)
+            no_signal, no_context = (each[pick] for each in others)
+            both = _margin(classifier, signals, context, target)
+            neither = _margin(classifier, no_signal, no_context, target)
+            signal_only = _margin(classifier, signals, no_context, target)
+            rr_only = _margin(classifier, no_signal, context, target)
+            of_rr += (rr_only - neither + both - signal_only) / 2
+            of_signal += (signal_only - neither + both - rr_only) / 2
     size = np.abs(of_rr) + np.abs(of_signal)
     return np.divide(np.abs(of_rr), size, out=np.zeros(len(size)), where=size > 0)
 
@@ -71,6 +74,6 @@ def _margin(
 ) -> NDArray[np.float64]:
     with evaluating(classifier.module), torch.inference_mode():
         parts = zip(signals.split(512), context.split(512), strict=True)
-        logits = torch.cat([classifier.module(*part) for part in parts]).double().numpy()
+        logits = torch.cat([classifier.module(*part) for part in parts]).double().cpu().numpy()
     chosen = logits[np.arange(len(target)), target]
     return chosen - (logits.sum(1) - chosen) / max(logits.shape[1] - 1, 1)

@@ -16,6 +16,7 @@ from ecglens.analysis.probing import Array, origin_probe
 from ecglens.errors import EcglensError, choose
 from ecglens.examples.examples import Examples
 from ecglens.models.classifier import Classifier, evaluating
+from ecglens.models.device import moved, pick_device
 from ecglens.progress import bar
 
 _CHUNK = 256  # examples whose spectra are held at once
@@ -98,7 +99,7 @@ def last_linear(classifier: Classifier, examples: Examples) -> nn.Linear:
     linear = [part for part in classifier.module.modules() if isinstance(part, nn.Linear)]
     hooks = [part.register_forward_hook(lambda layer, ins, out: seen.append((layer, ins[0], out))) for part in linear]
     try:
-        with evaluating(classifier.module), torch.inference_mode():
+        with moved(classifier.module, pick_device()), evaluating(classifier.module), torch.inference_mode():
             logits = classifier.module(*classifier.inputs(examples.take(np.arange(min(2, len(examples))))))
     finally:
         for hook in hooks:
@@ -126,12 +127,17 @@ def last_layer(classifier: Classifier, examples: Examples) -> tuple[NDArray[np.f
     features = np.empty((len(examples), layer.in_features), np.float32)
     logits = np.empty((len(examples), layer.out_features), np.float32)
     try:
-        with evaluating(classifier.module), torch.inference_mode(), bar("last layer", len(examples)) as progress:
+        with (
+            moved(classifier.module, pick_device()),
+            evaluating(classifier.module),
+            torch.inference_mode(),
+            bar("last layer", len(examples)) as progress,
+        ):
             for start in range(0, len(examples), _CHUNK):
                 rows = np.arange(start, min(start + _CHUNK, len(examples)))
                 caught.clear()
-                logits[rows] = classifier.module(*classifier.inputs(examples.take(rows))).float().numpy()
-                features[rows] = caught[-1].float().numpy()
+                logits[rows] = classifier.module(*classifier.inputs(examples.take(rows))).float().cpu().numpy()
+                features[rows] = caught[-1].float().cpu().numpy()
                 progress.step(len(rows))
     finally:
         hook.remove()
@@ -196,7 +202,7 @@ def probe_all(
         "groups": None if origin == "patient" else patients[picked],
         "classes": examples.classes, "seed": seed, "at_least": at_least, "replicates": replicates,
     }  # fmt: skip
-    seen = np.concatenate([each.flatten(1).numpy() for each in classifier.inputs(some)], axis=1)
+    seen = np.concatenate([each.flatten(1).cpu().numpy() for each in classifier.inputs(some)], axis=1)
     simple, _ = trivial_description(some.signals, some.column("valid_start"), some.column("valid_stop"), some.fs, some.leads)
     sources: dict[str, NDArray[np.floating[Any]]] = {"input": seen, "trivial description": simple}
     if maps is not None:
@@ -217,8 +223,8 @@ def probe_all(
         told = pd.concat([told, line.astype(told.dtypes)], ignore_index=True)
         return {"told": told, "leaning": pd.DataFrame([{"class": "all classes", "why_not": why_not}], columns=list(COLUMNS))}
     head = last_linear(classifier, some)
-    weight = head.weight.detach().double().numpy()
-    bias = np.zeros(len(weight)) if head.bias is None else head.bias.detach().double().numpy()
+    weight = head.weight.detach().cpu().double().numpy()
+    bias = np.zeros(len(weight)) if head.bias is None else head.bias.detach().cpu().double().numpy()
     return {
         "told": told,
         "leaning": leaning(sources["last layer"], weight, bias, some.labels, origins, **shared),

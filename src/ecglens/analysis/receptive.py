@@ -18,9 +18,9 @@ def receptive_field(classifier: Classifier, seed: int = 0) -> tuple[int, int]:
     """
     if classifier.cam_layer is None:
         raise EcglensError(f"{classifier.name} names no layer for class activation maps (cam_layer)")
-    noise = torch.randn(
-        _TRIED, len(classifier.leads), classifier.length, generator=torch.Generator().manual_seed(seed)
-    ).requires_grad_()
+    shape = (_TRIED, len(classifier.leads), classifier.length)
+    # where the model is: a GPU may add up a convolution in ways that leave crumbs where there is nothing
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(classifier.device).requires_grad_()
     caught: list[torch.Tensor] = []
     layer = classifier.module.get_submodule(classifier.cam_layer)
     hook = layer.register_forward_hook(lambda _module, _inputs, out: caught.append(out))
@@ -31,7 +31,8 @@ def receptive_field(classifier: Classifier, seed: int = 0) -> tuple[int, int]:
         hook.remove()
     cells = caught[0].flatten(2)
     middle = cells.shape[2] // 2
-    (slope,) = torch.autograd.grad((cells[:, :, middle] * torch.linspace(1, 2, cells.shape[1])).sum(), noise)
+    weights = torch.linspace(1, 2, cells.shape[1], device=cells.device)
+    (slope,) = torch.autograd.grad((cells[:, :, middle] * weights).sum(), noise)
     reached = torch.nonzero(slope.abs().sum(dim=(0, 1)))[:, 0]
     if not len(reached):
         return 0, 0

@@ -131,7 +131,7 @@ def cam(batch: Pass) -> Tensor:
     first = int(batch.target[0])
     if bool((batch.target == first).all()):
         return memo["cam"][:, first : first + 1]  # a view, nothing is copied
-    return memo["cam"][torch.arange(len(batch.target)), batch.target][:, None]
+    return memo["cam"][torch.arange(len(batch.target), device=batch.x.device), batch.target][:, None]
 
 
 def linear_head(classifier: Classifier) -> tuple[nn.Linear, slice]:
@@ -150,12 +150,12 @@ def linear_head(classifier: Classifier) -> tuple[nn.Linear, slice]:
         module.get_submodule(name).register_forward_hook(lambda _m, _i, out: caught.__setitem__("layer", out)),
         head.register_forward_hook(lambda _m, ins, out: caught.update(head_in=ins[0], head_out=out)),
     ]
-    probe = torch.linspace(-1, 1, 2 * math.prod(classifier.input_shape)).reshape(2, *classifier.input_shape)
+    probe = torch.linspace(-1, 1, 2 * math.prod(classifier.input_shape), device=classifier.device)
     try:
         from ecglens.attribution.passes import undisturbed
 
         with undisturbed(module), torch.no_grad():
-            logits = module(probe)
+            logits = module(probe.reshape(2, *classifier.input_shape))
     finally:
         for hook in hooks:
             hook.remove()

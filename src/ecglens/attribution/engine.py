@@ -25,12 +25,13 @@ from ecglens.attribution.registry import Method, find_method
 from ecglens.attribution.resizing import resized
 from ecglens.attribution.rules import watch
 from ecglens.attribution.source import Source, background_of, targets_of
-from ecglens.attribution.store import Stacked, missing_shards, shard_name, shard_written_whole, write_plan
+from ecglens.attribution.store import Stacked, missing_shards, read_plan, shard_name, shard_written_whole, write_plan
 from ecglens.errors import EcglensError, choose
 from ecglens.examples.boxes import Boxes, signed_box_sums
 from ecglens.examples.examples import Examples
 from ecglens.examples.regions import Regions, region_means
 from ecglens.models.classifier import Classifier
+from ecglens.models.device import moved, pick_device
 from ecglens.progress import bar, say
 
 _SHARD_MB = 64
@@ -56,7 +57,7 @@ def explain(
     part: tuple[int, int] = (0, 1),
     quiet: bool = False,
 ) -> Attributions:
-    """Maps of `data` by `methods`, all from as few passes as can be shared.
+    """Maps of `data` by `methods`, all from as few passes as can be shared; on the GPU if there is one.
 
     data: Examples in mV, or an array (example, lead, time) that counts as the model's own input; maps of a classifier that
     draws are of its pictures (example, 1, row, column), made batch by batch. target: "predicted", "true" (Examples only),
@@ -65,7 +66,7 @@ def explain(
     it maps stay in memory. keep: only the means of the maps over these Regions, or their positive and negative mass in these
     Boxes, float32 (of each example of the data). kept: "float32" or "float16". memory_mb: what batches may use. part: (k, n)
     explains every n-th shard from the k-th on, for several processes that share `out`. Raises EcglensError for a model,
-    method, target or store that does not fit, by name.
+    method, target or store that does not fit, by name. The module's mode and device are left as they were.
     """
     source = Source(classifier, data)
     rows = np.arange(len(source)) if rows is None else np.asarray(rows, np.int64)
@@ -84,44 +85,46 @@ def explain(
     if classifier.draws and isinstance(keep, Regions):
         raise EcglensError(f"{classifier.name} draws pictures, whose maps have no samples; keep=Regions needs Boxes there")
     check_layer(classifier)
-    model = classifier.behind_picture() if classifier.draws else classifier
-    shared = Shared(model, output, background_of(classifier, background), seed)
-    probe_x, probe_context, probe = source.inputs(rows[np.minimum([0, 1], len(rows) - 1)])
-    check_model(model, probe_x, probe_context)
-    _expect_supported(chosen, shared, probe_x, probe_context)
-    with undisturbed(model.module):
-        inputs = (probe_x,) if probe_context is None else (probe_x, probe_context)
-        shared.writes = _writes_into(model, *inputs)
-        shared.folded = folded(model.module, model.cam_layer, *inputs)
-        batch = batch_size(len(chosen), shared, probe_x, probe_context, probe, memory_mb)
-    bounds = batch_bounds(len(rows), batch)
-    plan = {
-        "methods": {method.name: _plain(method.options) for method in chosen},
-        "target": target if isinstance(target, str) else "given",
-        "output": output,
-        "kept": kept,
-        "seed": seed,
-        "n": len(rows),
-        # of a map, behind its leads
-        "shape": None if keep is not None else list(model.input_shape[1:]),
-        "classes": list(classifier.classes),
-        **regions_told(keep),
-        "background": None if shared.background is None else fingerprint(shared.background.numpy()),
-        "model": model_checksum(classifier),
-        # read whole, so only where a store has to know its data again
-        "data": None if out is None else data_checksum(data, source.spans()),
-        "asked": hashlib.sha256(rows.tobytes() + (b"" if asked is None else asked.tobytes())).hexdigest()[:16],
-    }
-    run = _Run(chosen, shared, source, rows, asked, target, keep, kept)
-    if out is None:
-        return run.in_memory(plan, bounds, quiet)
-    plan = _keep_bounds(out, plan, bounds, run, batch)
-    todo = [number for number in missing_shards(out, plan) if number % part[1] == part[0]]
-    run.to_disk(out, plan, todo, quiet)
-    if missing_shards(out, plan):  # another process has the rest
-        nothing = np.array([], np.int64)
-        return Attributions(plan, rows, target=nothing, predicted=nothing, folder=out)
-    return read_attributions(out)
+    with moved(classifier.module, pick_device()):
+        model = classifier.behind_picture() if classifier.draws else classifier
+        behind, behind_told = background_of(classifier, background)
+        shared = Shared(model, output, behind, seed)
+        probe_x, probe_context, probe = source.inputs(rows[np.minimum([0, 1], len(rows) - 1)])
+        check_model(model, probe_x, probe_context)
+        _expect_supported(chosen, shared, probe_x, probe_context)
+        with undisturbed(model.module):
+            inputs = (probe_x,) if probe_context is None else (probe_x, probe_context)
+            shared.writes = _writes_into(model, *inputs)
+            shared.folded = folded(model.module, model.cam_layer, *inputs)
+            batch = batch_size(len(chosen), shared, probe_x, probe_context, probe, memory_mb)
+        bounds = batch_bounds(len(rows), batch)
+        plan = {
+            "methods": {method.name: _plain(method.options) for method in chosen},
+            "target": target if isinstance(target, str) else "given",
+            "output": output,
+            "kept": kept,
+            "seed": seed,
+            "n": len(rows),
+            # of a map, behind its leads
+            "shape": None if keep is not None else list(model.input_shape[1:]),
+            "classes": list(classifier.classes),
+            **regions_told(keep),
+            "background": behind_told,
+            "model": model_checksum(classifier),
+            # read whole, so only where a store has to know its data again
+            "data": None if out is None else data_checksum(data, source.spans()),
+            "asked": hashlib.sha256(rows.tobytes() + (b"" if asked is None else asked.tobytes())).hexdigest()[:16],
+        }
+        run = _Run(chosen, shared, source, rows, asked, target, keep, kept)
+        if out is None:
+            return run.in_memory(plan, bounds, quiet)
+        plan = _keep_bounds(out, plan, bounds, run, batch)
+        todo = [number for number in missing_shards(out, plan) if number % part[1] == part[0]]
+        run.to_disk(out, plan, todo, quiet)
+        if missing_shards(out, plan):  # another process has the rest
+            nothing = np.array([], np.int64)
+            return Attributions(plan, rows, target=nothing, predicted=nothing, folder=out)
+        return read_attributions(out)
 
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:
@@ -154,8 +157,6 @@ def _writes_into(classifier: Classifier, x: Tensor, *context: Tensor) -> bool:
 
 def _keep_bounds(out: Path, plan: dict[str, Any], bounds: list[tuple[int, int]], run: _Run, batch: int) -> dict[str, Any]:
     """The plan with batch and shard bounds, from the store if there is one: a resumed run must cut as the first one did."""
-    from ecglens.attribution.store import read_plan
-
     if (out / "plan.json").is_file():
         there = read_plan(out)
         plan = plan | {"batches": there["batches"], "shards": there["shards"]}
@@ -220,14 +221,14 @@ class _Run:
             maps = [self._map(method, each, padded)[: len(rows)] for each in passes]
             found[file_name(method.name)] = self._kept(method, np.stack(maps, axis=1) if self.all_classes else maps[0])
             for name in passes[0].notes:
-                notes = [each.notes[name].numpy()[: len(rows)] for each in passes]
+                notes = [each.notes[name].cpu().numpy()[: len(rows)] for each in passes]
                 found[file_name(f"{method.name}.{name}")] = np.stack(notes, axis=1) if self.all_classes else notes[0]
             for each in passes:
                 each.notes.clear()
         return found
 
     def _map(self, method: Method, batch: Pass, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        maps = method(batch).detach().float().numpy()
+        maps = method(batch).detach().float().cpu().numpy()
         if not np.isfinite(maps).all():
             raise EcglensError(f"{method.name} of {batch.classifier.name} gave a map that holds NaN or infinity")
         if self.keep is None:

@@ -18,9 +18,8 @@ from ecglens.errors import EcglensError, did_you_mean
 def captum_method(name: str, options: dict[str, Any]) -> Method:
     """captum's class of that name as a Method; raises EcglensError where captum is missing or has no such class.
 
-    captum draws for a batch as a whole, so its random methods depend on the batch. Layer methods get the model's cam_layer;
-    methods that want baselines get the background, or zeros. options go to
-    `attribute`.
+    captum draws for a batch as a whole, so its random methods depend on the batch, and a GPU draws other numbers. Layer
+    methods get the model's cam_layer; methods that want baselines get the background, or zeros. options go to `attribute`.
     """
     try:
         import captum.attr as captum
@@ -69,7 +68,7 @@ def _attribute(kind: Any, takes: Any, batch: Pass, given: dict[str, Any]) -> Ten
     made = kind(module, module.get_submodule(str(batch.classifier.cam_layer))) if needs_layer else kind(module)
     # captum draws from the global generators
     state = np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []), torch.enable_grad():
         torch.manual_seed(batch.shared.seed)
         np.random.seed(batch.shared.seed % 2**32)  # noqa: NPY002
         try:

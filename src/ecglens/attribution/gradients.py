@@ -129,7 +129,7 @@ def integrated_gradients(
     x, start = batch.x.detach(), baseline_of(batch, baseline)
     with torch.no_grad():
         wanted = batch.score(x) - batch.score(start)
-    out, error_of = torch.zeros_like(x), torch.zeros(len(x))
+    out, error_of = torch.zeros_like(x), torch.zeros(len(x), device=x.device)
     open_rows = np.arange(len(x))
     while len(open_rows):
         some = open_rows if len(open_rows) > 1 or len(x) < 2 else np.array([open_rows[0], (open_rows[0] + 1) % len(x)])
@@ -139,7 +139,7 @@ def integrated_gradients(
         steps *= 2
         if steps > most_steps:
             break
-        open_rows = open_rows[(error_of[open_rows] > tolerance).numpy()]
+        open_rows = open_rows[(error_of[open_rows] > tolerance).cpu().numpy()]
     batch.notes["completeness-error"] = error_of
     return out
 
@@ -161,7 +161,7 @@ def take(batch: Pass, rows: np.ndarray) -> Pass:
     """Some examples of the batch as a batch of their own."""
     context = batch.forward.context
     return Pass.of(
-        batch.shared, batch.x.detach()[rows], None if context is None else context[rows], batch.target[rows].numpy(),
+        batch.shared, batch.x.detach()[rows], None if context is None else context[rows], batch.target[rows].cpu().numpy(),
         batch.rows[rows], None if batch.examples is None else batch.examples.take(rows),
     )  # fmt: skip
 

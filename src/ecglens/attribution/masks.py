@@ -97,7 +97,7 @@ def deletion_mask(
         of_size = l1 * norm * amount.sum(dim=(1, 2)) + l2 * norm_steps * mask.diff(dim=2).abs().sum(dim=(1, 2))
         return of_size + loss(batch.logits_of(torch.addcmul(fill, mask, away)))
 
-    masks, moved = [], torch.zeros(len(away))
+    masks, moved = [], torch.zeros(len(away), device=away.device)
     for first in _starts(batch, start, starts, width):
         mask, by = _descend(cost, first, spread, steps, rate, tolerance, clamp=bounded == "clamp")
         masks.append((1 - mask if goal == "deletion" else mask).clamp(0, 1))
@@ -150,7 +150,7 @@ def blurred(x: Tensor, width: float) -> Tensor:
     reach = max(math.ceil(3 * width), 1)
     weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / width) ** 2)
     wide = F.pad(x.flatten(0, 1)[:, None], (reach, reach), mode="replicate")
-    return F.conv1d(wide, (weights / weights.sum())[None, None].to(x.dtype)).reshape(x.shape)
+    return F.conv1d(wide, (weights / weights.sum())[None, None].to(x.device, x.dtype)).reshape(x.shape)
 
 
 def _probabilities(batch: Pass, logits: Tensor) -> Tensor:
@@ -193,7 +193,7 @@ def _starts(batch: Pass, start: float, starts: int, width: int) -> list[Tensor]:
     """Masks to start from, each (example, lead, cell)."""
     n, n_leads, length = batch.x.shape
     shape = (n_leads, -(-length // width))
-    first = torch.full((n, *shape), float(start))
+    first = torch.full((n, *shape), float(start), device=batch.x.device)
     if starts == 1:
         return [first]
     drawn = batch.draws(6, lambda own: torch.rand(starts - 1, *shape, generator=own))
@@ -211,7 +211,8 @@ def _descend(
     cells = first.clone().requires_grad_(True)
     optimiser = torch.optim.Adam([cells], lr=rate)
     before, kept = first.clone(), first.clone()
-    moved, done = torch.zeros(len(first)), torch.zeros(len(first), dtype=torch.bool)
+    moved = torch.zeros(len(first), device=first.device)
+    done = torch.zeros_like(moved, dtype=torch.bool)
     for step in range(1, steps + 1):
         # the sum over examples: no mask meets another one
         (cells.grad,) = torch.autograd.grad(cost(spread(cells)).sum(), cells)

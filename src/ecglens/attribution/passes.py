@@ -21,13 +21,15 @@ from ecglens.models.classifier import Classifier, evaluating
 
 @contextmanager
 def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode, no gradients for weights, cuDNN's RNNs off; modes and flags are put back as they were found."""
+    """Evaluation mode, no gradients for weights, cuDNN's RNNs and short cuts off; all is put back as it was found."""
     wanted = {value: value.requires_grad for value in module.parameters()}
     module.requires_grad_(False)
     # cuDNN has no backward pass for an RNN in evaluation mode
     recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
+    enabled = not recurrent and torch.backends.cudnn.enabled
     try:
-        with evaluating(module), torch.backends.cudnn.flags(enabled=not recurrent and torch.backends.cudnn.enabled):
+        # TF32 keeps 10 bits: maps would not add up to their score
+        with evaluating(module), torch.backends.cudnn.flags(enabled=enabled, deterministic=True, allow_tf32=False):
             yield
     finally:
         for value, flag in wanted.items():
@@ -129,6 +131,10 @@ def call(shared: Shared, x: Tensor, context: Tensor | None) -> Tensor:
     return shared.module(x, context)
 
 
+def _indices(target: NDArray[np.int64], x: Tensor) -> Tensor:
+    return torch.from_numpy(np.asarray(target, np.int64)).to(x.device)
+
+
 @dataclass
 class Pass:
     """One batch, asked about one class of each example. What a method is given.
@@ -151,11 +157,11 @@ class Pass:
         examples: Examples | None = None,
     ) -> Pass:  # fmt: skip
         """A fresh batch; nothing is computed yet."""
-        return cls(shared, _Forward(shared, x, context), torch.from_numpy(np.asarray(target, np.int64)), rows, examples)
+        return cls(shared, _Forward(shared, x, context), _indices(target, x), rows, examples)
 
     def asking(self, target: NDArray[np.int64]) -> Pass:
         """The same batch asked about other classes; its forward pass is not done again."""
-        return Pass(self.shared, self.forward, torch.from_numpy(np.asarray(target, np.int64)), self.rows, self.examples)
+        return Pass(self.shared, self.forward, _indices(target, self.x), self.rows, self.examples)
 
     @property
     def classifier(self) -> Classifier:
@@ -170,7 +176,7 @@ class Pass:
     def predicted(self, *, with_graph: bool) -> NDArray[np.int64]:
         """The likeliest class of each example (example,); with_graph: gradients will be asked for, so that pass serves."""
         logits = self.logits if with_graph else self.forward.quick_result[0]
-        return logits.detach().argmax(1).numpy().astype(np.int64)
+        return logits.detach().argmax(1).cpu().numpy().astype(np.int64)
 
     @property
     def logits(self) -> Tensor:
@@ -249,9 +255,12 @@ class Pass:
         return found
 
     def draws(self, purpose: int, draw: Callable[[torch.Generator], Tensor]) -> Tensor:
-        """One draw for each example from a generator of its own, stacked: the same whatever the batch holds beside it."""
+        """One draw for each example from a generator of its own, stacked: the same whatever the batch holds beside it.
+
+        Drawn on the CPU, wherever the batch is: a GPU would draw other numbers.
+        """
         out = []
         for row in self.rows:
             words = np.random.SeedSequence([self.shared.seed, purpose, int(row)]).generate_state(1, np.uint64)
             out.append(draw(torch.Generator().manual_seed(int(words[0] >> 1))))
-        return torch.stack(out)
+        return torch.stack(out).to(self.x.device)

@@ -43,7 +43,7 @@ def occlusion(
     if regions is None:
         width = max(round(seconds * batch.classifier.fs), 1)
         cells = -(-x.shape[2] // width)
-        out = torch.empty(len(x), x.shape[1], cells)
+        out = torch.empty(len(x), x.shape[1], cells, device=x.device)
         with torch.no_grad():
             whole = batch.score(x)
             for lead in range(x.shape[1]):
@@ -72,12 +72,13 @@ def _squares(batch: Pass, x: Tensor, start: Tensor, pixels: int) -> Tensor:
 
 
 def _painted(batch: Pass, x: Tensor, start: Tensor, regions: Regions) -> Tensor:
-    time = torch.arange(x.shape[2])
+    time = torch.arange(x.shape[2], device=x.device)
     total, times = torch.zeros_like(x), torch.zeros_like(x)
     with torch.no_grad():
         whole = batch.score(x)
         for region in range(len(regions.names)):
-            first, stop = (torch.from_numpy(edge[:, region])[:, None] for edge in (regions.start, regions.stop))
+            edges = (torch.from_numpy(edge[:, region])[:, None].to(x.device) for edge in (regions.start, regions.stop))
+            first, stop = edges
             where = torch.zeros_like(x, dtype=torch.bool)
             where[:, int(regions.row[region])] = (time >= first) & (time < stop)
             fall = whole - batch.score(torch.where(where, start, x))
@@ -103,7 +104,7 @@ def lead_shapley(batch: Pass, baseline: str = "zero") -> Tensor:
     if n_leads > 16:
         raise EcglensError(f"{n_leads} leads have {2**n_leads:,} coalitions; lead-shapley-sampled takes a sample of them")
     values = coalition_scores(batch, baseline)
-    return (values.double() @ torch.from_numpy(shapley_weights(n_leads))).float()[:, :, None]
+    return (values.double() @ torch.from_numpy(shapley_weights(n_leads)).to(values.device)).float()[:, :, None]
 
 
 def coalition_scores(batch: Pass, baseline: str) -> Tensor:
@@ -111,9 +112,9 @@ def coalition_scores(batch: Pass, baseline: str) -> Tensor:
     x, start = batch.x.detach(), baseline_of(batch, baseline)
     n, n_leads = len(x), x.shape[1]
     low = min(max(_ROWS // n, 1).bit_length() - 1, n_leads)  # 2^low coalitions go through the model at once
-    present = (torch.arange(2**low)[:, None] >> torch.arange(n_leads)) & 1 > 0
+    present = ((torch.arange(2**low)[:, None] >> torch.arange(n_leads)) & 1 > 0).to(x.device)
     mixed = torch.where(present[None, :, :, None], x[:, None], start[:, None])
-    out = torch.empty(n, 2 ** (n_leads - low), 2**low)
+    out = torch.empty(n, 2 ** (n_leads - low), 2**low, device=x.device)
     with torch.no_grad():
         for high in range(out.shape[1]):  # the low leads change alike in each, so they stay as they are
             for lead in range(low, n_leads):
@@ -154,11 +155,11 @@ def lead_shapley_sampled(batch: Pass, orders: int = 16, baseline: str = "zero") 
     x, start = batch.x.detach(), baseline_of(batch, baseline)
     n_leads = x.shape[1]
     order = batch.draws(4, lambda own: torch.stack([torch.randperm(n_leads, generator=own) for _ in range(orders)]))
-    rises = torch.zeros(orders, len(x), n_leads)
+    rises = torch.zeros(orders, len(x), n_leads, device=x.device)
     with torch.no_grad():
         for pair in range(orders):
             for way in (order[:, pair], order[:, pair].flip(1)):
-                there = torch.zeros(x.shape[:2], dtype=torch.bool)
+                there = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
                 before = batch.score(start)
                 for step in range(n_leads):
                     there.scatter_(1, way[:, step : step + 1], True)

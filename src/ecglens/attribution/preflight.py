@@ -58,7 +58,8 @@ def check_model(classifier: Classifier, x: Tensor, context: Tensor | None) -> No
             f"{name} answers NaN or infinity for {int((~torch.isfinite(out)).any(1).sum())} of {len(x)} examples"
         )
     sums = out.sum(1)
-    noise = _answer(classifier, 3 * torch.randn(len(x), *x.shape[1:], generator=torch.Generator().manual_seed(0)), context)
+    noise = 3 * torch.randn(len(x), *x.shape[1:], generator=torch.Generator().manual_seed(0)).to(x.device)
+    noise = _answer(classifier, noise, context)
     if all(_in_unit(each) for each in (out, noise)) and (
         classifier.activation == "sigmoid" or bool((sums - 1).abs().max() < 1e-4)
     ):

@@ -28,7 +28,7 @@ def mean_activation(batch: Pass) -> Tensor:
     if classifier.cam_layer is None:
         raise EcglensError(f"{classifier.name} has no convolution; this map reads the last one")
     caught: list[Tensor] = []
-    signals = (torch.from_numpy(batch.examples.signals) * 1000).round().requires_grad_(True)
+    signals = (torch.from_numpy(batch.examples.signals) * 1000).round().to(batch.x.device).requires_grad_(True)
     hook = batch.shared.module.get_submodule(classifier.cam_layer).register_forward_hook(
         lambda _m, _i, out: caught.append(out)
     )

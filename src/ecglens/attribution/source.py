@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ecglens.attribution.identity import fingerprint
 from ecglens.errors import EcglensError, choose
 from ecglens.examples.examples import Examples
 from ecglens.models.classifier import Classifier, evaluating
@@ -22,7 +23,7 @@ def drawn(classifier: Classifier, x: Tensor, span: Tensor | None = None) -> Tens
     span: int64 (example, 2), first sample that is signal and the one after the last; None: all of x is signal.
     """
     picture = classifier.module.get_submodule("picture")
-    span = torch.tensor([0, x.shape[2]]).expand(len(x), 2) if span is None else span
+    span = torch.tensor([0, x.shape[2]], device=x.device).expand(len(x), 2) if span is None else span
     with evaluating(picture), torch.no_grad():
         parts = [picture(x[some : some + _DRAWN], span[some : some + _DRAWN]) for some in range(0, len(x), _DRAWN)]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -66,7 +67,7 @@ class Source:
             what = "RR intervals" if self._classifier.context == "rr" else "the span of the signal"
             raise EcglensError(f"{self._classifier.name} takes {what} beside the signal; give it examples, not an array")
         else:
-            x = torch.from_numpy(np.array(self._array[rows], np.float32))
+            x = torch.from_numpy(np.array(self._array[rows], np.float32)).to(self._classifier.device)
         broken = ~torch.isfinite(x).flatten(1).all(1)
         if broken.any():
             raise EcglensError(
@@ -98,18 +99,22 @@ def targets_of(classifier: Classifier, source: Source, target: Any, rows: NDArra
     return np.full(len(rows), classifier.classes.index(target), np.int64)
 
 
-def background_of(classifier: Classifier, background: Any) -> Tensor | None:
-    """The background, Examples or an array as `Source` takes them, as what maps are of.
+def background_of(classifier: Classifier, background: Any) -> tuple[Tensor | None, str | None]:
+    """The background, Examples or an array as `Source` takes them, as what maps are of, and its checksum.
 
     Raises EcglensError where it does not fit the model.
     """
     if background is None:
-        return None
+        return None, None
+    span: list[Tensor] = []
     if isinstance(background, Examples):
         classifier.expect(background)
         found, *context = classifier.inputs(background)
-        return drawn(classifier, found, *context) if classifier.draws else found
-    found = torch.from_numpy(np.array(background, np.float32))
-    if found.shape[1:] != classifier.input_shape:
-        raise EcglensError(f"the background has shape {tuple(found.shape)}; expected {_shape_of(classifier)}")
-    return drawn(classifier, found) if classifier.draws else found
+        span = context if classifier.draws else []
+    else:
+        found = torch.from_numpy(np.array(background, np.float32)).to(classifier.device)
+        if found.shape[1:] != classifier.input_shape:
+            raise EcglensError(f"the background has shape {tuple(found.shape)}; expected {_shape_of(classifier)}")
+    # of what is drawn, not of the ink: its last digits depend on where it is drawn
+    told = "-".join(fingerprint(each.cpu().numpy()) for each in (found, *span))
+    return drawn(classifier, found, *span) if classifier.draws else found, told

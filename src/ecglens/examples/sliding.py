@@ -27,7 +27,8 @@ class SlidingOptions:
     beats: in a window; labelled: which of them gives the label, the "last" or the "first"; ends: "whole" windows alone, or as
     "published", where a record's last window lacks its last beat (windows begin at all but the last four beats, as the paper's
     49,617 test pictures show); other_beats: windows that hold a beat of no class are left out ("leave-out") or that beat is
-    drawn and not counted ("keep"). A window reaches from half-way to the beat before to half-way to the beat after. lead:
+    drawn and not counted ("keep"). A window reaches from half-way to the beat before to half-way to the beat after; with
+    "keep", of those that count. lead:
     taken where a record has it, else the record's first; fs: Hz, recordings at another rate are resampled; longest: s, longer
     windows are left out. The window lies at the start of the array if its first beat is labelled, else at the end.
     """
@@ -62,9 +63,10 @@ REASONS = ("kept", "other_beat", "one_sample", "too_long", "invalid", "flat")
 class SlidingFacts:
     """What cutting found out, by class of the labelled beat: plain numbers for JSON (`dataclasses.asdict`).
 
-    kept + other_beat (a beat of no class inside) + one_sample (two R peaks at one sample) + too_long + invalid (NaN samples) +
-    flat (no signal) are all windows. Of those kept: incomplete lack a beat, at_edge begin or end with the record. few_beats:
-    records with fewer beats than a window. other_beats: marks of no class in all records, by symbol. resampled: record to Hz.
+    kept + other_beat (a beat of no class inside) + one_sample (two R peaks at one sample, or one at a neighbour's) +
+    too_long + invalid (NaN samples) + flat (no signal) are all windows. Of those kept: incomplete lack a beat, at_edge begin
+    or end with the record. few_beats: records with fewer beats than a window. other_beats: marks of no class in all records,
+    by symbol. resampled: record to Hz.
     """
 
     kept: dict[str, int]
@@ -153,7 +155,10 @@ def window_bounds(r: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[
     A record's outermost beats reach as far outwards as inwards.
     """
     outer = np.concatenate([[2 * r[0] - r[1]], r, [2 * r[-1] - r[-2]]])
-    return np.clip(np.stack([(outer[first] + r[first]) // 2, (r[last] + outer[last + 2]) // 2], axis=1), 0, n)
+    # its own R lie inside and the neighbours' outside, even where marks are one sample apart
+    start = np.maximum((outer[first] + r[first]) // 2, outer[first] + 1)
+    stop = np.maximum((r[last] + outer[last + 2]) // 2, r[last] + 1)
+    return np.clip(np.stack([start, stop], axis=1), 0, n)
 
 
 def _cut_one(
@@ -172,9 +177,16 @@ def _cut_one(
     first = np.arange(len(mine) - options.beats + 1 + lacks)
     last = np.minimum(first + options.beats - 1, len(mine) - 1)
     named = last if options.labelled == "last" else first
-    bounds = window_bounds(r, first, last, len(signal))
     label = classes[mine][named]
-    why = _why(signal, every.sample, r, first, last, mine, bounds, options)
+    foreign = mine[last] - mine[first] > last - first
+    if options.other_beats == "keep":
+        foreign[:] = False
+        bounds, twice = window_bounds(r, first, last, len(signal)), _twice(r, first, last)
+    else:
+        # the neighbour may be of no class, and must not lie inside
+        bounds = window_bounds(every.sample, mine[first], mine[last], len(signal))
+        twice = _twice(every.sample, mine[first], mine[last])
+    why = _why(signal, foreign, twice, bounds, options.length)
     for reason in REASONS:
         tally.count(reason, label[why == reason], labels)
     n_invalid = int((why == "invalid").sum())
@@ -190,21 +202,25 @@ def _cut_one(
     return _Cut(recording.record, signals, label, table, evidence)
 
 
+def _twice(r: NDArray[np.int64], first: NDArray[np.intp], last: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Whether two of the beats from the one before `first` to the one after `last` are at one sample, (window,)."""
+    same = np.concatenate([[0, 0], np.cumsum(np.diff(r) == 0)])
+    after: NDArray[np.bool_] = same[np.minimum(last + 2, len(r))] > same[first]
+    return after
+
+
 def _why(
-    signal: NDArray[np.float32], every: NDArray[np.int64], r: NDArray[np.int64], first: NDArray[np.int64],
-    last: NDArray[np.int64], mine: NDArray[np.intp], bounds: NDArray[np.int64], options: SlidingOptions,
-) -> NDArray[np.str_]:  # fmt: skip
+    signal: NDArray[np.float32], foreign: NDArray[np.bool_], twice: NDArray[np.bool_], bounds: NDArray[np.int64], length: int
+) -> NDArray[np.str_]:
     """For each window one of REASONS, the first that holds."""
     lost = np.concatenate([[0], np.cumsum(np.isnan(signal))])
     moves = np.concatenate([[0, 0], np.cumsum(np.diff(signal) != 0)])
-    same = np.concatenate([[0, 0], np.cumsum(np.diff(r) == 0)])
     start, stop = bounds.T
-    foreign = (mine[last] - mine[first] > last - first) & (options.other_beats == "leave-out")
     return np.select(
         [
             foreign,
-            same[last + 1] > same[first + 1],
-            stop - start > options.length,
+            twice,
+            stop - start > length,
             lost[stop] > lost[start],
             # fewer than two samples cannot move
             (stop - start < 2) | (moves[stop] == moves[np.minimum(start + 1, len(signal))]),

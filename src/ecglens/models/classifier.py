@@ -91,7 +91,7 @@ class Classifier:
         )  # fmt: skip
         if cam_layer is not None and cam_layer not in dict(module.named_modules()):
             raise EcglensError(f"{wrapped.name} has no layer {cam_layer!r}; see dict(model.named_modules())")
-        probe = torch.zeros(2, len(leads), length)
+        probe = torch.zeros(2, len(leads), length, device=wrapped.device)
         try:
             with evaluating(module), torch.no_grad():
                 out = module(probe)

@@ -23,9 +23,12 @@ class Pictured(nn.Module):
         self.net = net
 
     def forward(self, x: Tensor, span: Tensor | None = None) -> Tensor:
-        if span is None:
-            span = torch.tensor([0, x.shape[2]], device=x.device).expand(len(x), 2)
-        return self.net(self.picture(x, span))
+        return self.net(self.picture(x, whole(x) if span is None else span))
+
+
+def whole(x: Tensor) -> Tensor:
+    """The span, int64 (example, 2), of signals that have no padding."""
+    return torch.tensor([0, x.shape[2]], device=x.device).expand(len(x), 2)
 
 
 def rasteriser_of(classifier: Classifier) -> Rasteriser:

@@ -14,8 +14,8 @@ class Rasteriser(nn.Module):
     """One lead (example, 1, time) in mV and its span (example, 2) to ink (example, 1, row, column), 0 paper to 1 trace.
 
     The span is stretched over the whole width. The height is always `height_mv`; in its middle lies the middle between the
-    sixth highest and the sixth lowest column of the trace, so that one spike can neither squash nor shift the rest, and what
-    leaves the picture runs along its edge. In each column the trace covers what lies between its highest and its lowest
+    sixth highest and the sixth lowest column of the trace, so that one spike can neither squash the rest nor push it out, and
+    what leaves the picture runs along its edge. In each column the trace covers what lies between its highest and its lowest
     value there, and half a line width more to both sides; a pixel's ink is the share of it that is covered. No source: the
     paper does not say how its pictures were drawn.
     """
@@ -62,19 +62,21 @@ def column_ranges(signal: Tensor, span: Tensor, columns: int) -> tuple[Tensor, T
     signal (example, time); span int64 (example, 2). Samples are joined by straight lines and each takes up as much width as
     the next; the trace begins and ends flat, half a sample from the edge.
     """
-    start, stop = span[:, :1].to(signal.dtype), span[:, 1:].to(signal.dtype)
-    # in samples: where columns begin and end (example, column + 1)
-    step = torch.arange(columns + 1, device=signal.device, dtype=signal.dtype) / columns
-    edge = (start - 0.5 + (stop - start) * step).clamp(min=start, max=stop - 1)
-    left = edge.floor()
-    before, after = _at(signal, left), _at(signal, (left + 1).clamp(max=stop - 1))
-    at_edge = before + (edge - left) * (after - before)
+    start, size = span[:, :1], span[:, 1:] - span[:, :1]
+    # where columns begin and end (example, column + 1), in whole numbers of 1 / (2 columns) samples: float32 is too coarse
+    # for the last of 5,000 samples
+    unit = 2 * columns
+    edge = (2 * size * torch.arange(columns + 1, device=signal.device) - columns).clamp(min=0).minimum(unit * (size - 1))
+    left = edge // unit
+    rest = edge - unit * left
+    before, after = _at(signal, start + left), _at(signal, start + (left + 1).minimum(size - 1))
+    at_edge = before + rest.to(signal.dtype) / unit * (after - before)
     high, low = torch.maximum(at_edge[:, :-1], at_edge[:, 1:]), torch.minimum(at_edge[:, :-1], at_edge[:, 1:])
-    first, last = edge[:, :-1].ceil(), edge[:, 1:].floor()
+    first, last = left[:, :-1] + (rest[:, :-1] > 0), left[:, 1:]
     most = int((last - first).max()) + 1 if len(signal) else 0
     for number in range(most):
         # a column with fewer samples looks at its last one again, a column with none at an end that it touches
-        inner = _at(signal, torch.minimum(first + number, torch.maximum(last, edge[:, :-1].floor())))
+        inner = _at(signal, start + torch.minimum(first + number, torch.maximum(last, left[:, :-1])))
         there = first + number <= last
         high = torch.where(there, torch.maximum(high, inner), high)
         low = torch.where(there, torch.minimum(low, inner), low)
@@ -87,4 +89,4 @@ def _nth(values: Tensor, n: int) -> Tensor:
 
 
 def _at(signal: Tensor, place: Tensor) -> Tensor:
-    return signal.gather(1, place.long())
+    return signal.gather(1, place)

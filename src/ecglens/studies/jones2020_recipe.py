@@ -18,7 +18,7 @@ MODEL_NAMES = {"cnn": "jones-cnn", "lstm": "jones-lstm", "resnet": "resnet", "re
 class Recipe:
     """Every choice of a run, by name; `--set NAME=VALUE` changes one.
 
-    See `BeatOptions` for extent to usual_beat, `TrainOptions` for loss to rr_drop. swap_leads puts record 114's leads in the
+    See `BeatOptions` for extent to usual_beat, `TrainOptions` for loss to crop. swap_leads puts record 114's leads in the
     order of the others; scale is a key of `ecglens.models.scaling.SCALES`; resample and validation are rules of
     `ecglens.examples.splits`; average_over: macro averages over classes "present" in the test set or "all"; map_of:
     any method that `ecglens methods` lists, such as "saliency" or "mean-activation" (class-free gradient of the last
@@ -58,6 +58,7 @@ class Recipe:
     bf16: bool = True
     gain_jitter: float = 0.1
     rr_drop: float = 0.0
+    crop: float = 0.0
 
     def __post_init__(self) -> None:
         _ = self.beats, self.training  # both check their own words

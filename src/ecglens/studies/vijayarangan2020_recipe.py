@@ -27,7 +27,7 @@ SPLITS = {
 class Recipe:
     """Every choice of a run, by name; `--set NAME=VALUE` changes one.
 
-    See `WindowOptions` for seconds to beats_in_rhythms, `TrainOptions` for loss to rr_drop. per_class: windows of a class
+    See `WindowOptions` for seconds to beats_in_rhythms, `TrainOptions` for loss to crop. per_class: windows of a class
     that "shuffled" takes, a fifth of them to test; resample, validation: rules of `ecglens.examples.splits`; tested_at_most:
     test windows per class, 0 for all; mask: "published" or "corrected" options of deletion-mask; mask_steps: at most;
     masked_per_class, explained_per_class: test windows that get a mask, and the maps of one pass; starts: trainings from
@@ -66,6 +66,7 @@ class Recipe:
     bf16: bool = True
     gain_jitter: float = 0.1
     rr_drop: float = 0.0
+    crop: float = 0.0
 
     def __post_init__(self) -> None:
         _ = self.windows, self.training  # both check their own words

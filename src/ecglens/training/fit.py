@@ -22,6 +22,7 @@ from ecglens.models.device import device_of, moved, pick_device
 from ecglens.models.scaling import scale
 from ecglens.progress import Bar, bar, say
 from ecglens.training.checkpoint import copied, drop_checkpoint, keep_snapshot, load_checkpoint, save_checkpoint
+from ecglens.training.cropping import cropped
 from ecglens.training.losses import Loss, inverse_frequency, loss_named
 from ecglens.training.options import OPTIMISERS, TrainOptions
 from ecglens.training.stopping import f1_falls, f1_of, patience_is_over
@@ -102,6 +103,8 @@ class _Trainer:
         self.signals = torch.from_numpy(examples.signals)
         self.context = classifier.context_of(examples)
         self.labels = torch.from_numpy(examples.labels)
+        places = examples.table[["valid_start", "valid_stop", "r_index"]].to_numpy(np.int64) if options.crop else None
+        self.places = None if places is None else torch.from_numpy(places)
         self.rows, self.validation = torch.from_numpy(rows), torch.from_numpy(validation)
         trainable = [value for value in self.module.parameters() if value.requires_grad]
         decay = {"weight_decay": options.weight_decay} if options.optimiser in ("adam", "adamw") else {}
@@ -168,8 +171,12 @@ class _Trainer:
         signals = self.signals[batch]
         if self.options.gain_jitter:
             signals = signals * torch.exp(self.options.gain_jitter * torch.randn(*signals.shape[:2], 1))
+        span = None
+        if self.places is not None:
+            place = self.places[batch]
+            signals, span = cropped(signals, place[:, :2], place[:, 2], self.options.crop)
         self.optimiser.zero_grad()
-        loss = self._loss_of(self._logits_of(signals, batch), batch)
+        loss = self._loss_of(self._logits_of(signals, batch, span), batch)
         if not torch.isfinite(loss):
             raise EcglensError(
                 f"the training loss became {loss.item()} in epoch {self.epoch + 1}; lower the learning rate, or "
@@ -184,10 +191,10 @@ class _Trainer:
     def _loss_of(self, logits: Tensor, batch: Tensor) -> Tensor:
         return self.loss(logits, self.labels[batch].to(self.device))
 
-    def _logits_of(self, signals: Tensor, batch: Tensor) -> Tensor:
+    def _logits_of(self, signals: Tensor, batch: Tensor, span: Tensor | None = None) -> Tensor:
         inputs: tuple[Tensor, ...] = (scale(signals, self.classifier.scale),)
         if self.context is not None:
-            context = self.context[batch]
+            context = span if span is not None and self.classifier.context == "span" else self.context[batch]
             if self.module.training and self.options.rr_drop and self.classifier.context == "rr":
                 context = context * (torch.rand(len(batch), 1) >= self.options.rr_drop)
             inputs = (*inputs, context)

@@ -17,8 +17,9 @@ def sensitivity_at(
     """Share of positives above the lowest threshold that leaves at least `specificity` of the negatives at or below it.
 
     score, positive, patients: (example,). Gives (sensitivity, low, high): 95 % by a bootstrap over patients in which each
-    replicate has its own threshold, NaN with fewer than two patients. The threshold is read off these very examples: a point
-    of the ROC curve, not what a threshold chosen before would give. Raises EcglensError where one side is empty.
+    replicate has its own threshold, NaN with fewer than two patients; replicates that lack a side do not count. The threshold
+    is read off these very examples: a point of the ROC curve, not what a threshold chosen before would give. Raises
+    EcglensError where one side is empty.
     """
     if not 0 < specificity <= 1:
         raise EcglensError(f"specificity is {specificity}; expected a share above 0 and at most 1")
@@ -37,7 +38,7 @@ def sensitivity_at(
         enough = below >= specificity * below[:, -1:] * (1 - 1e-12)
         at = enough.argmax(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return 1 - missed[np.arange(len(at)), at] / missed[:, -1]
+            return np.where(below[:, -1] > 0, 1 - missed[np.arange(len(at)), at] / missed[:, -1], np.nan)
 
     value = float(found(np.ones((1, len(names))))[0])
     if len(names) < 2:

@@ -29,7 +29,8 @@ class TrainOptions:
     "step" (x 0.1 after every four epochs); stop: "patience", or "f1-falls" (see `ecglens.training.stopping`); patience: stop
     after so many epochs without a better validation loss, 0 never; keep: weights of the "last" or the "best" epoch; bf16:
     autocast to bfloat16; gain_jitter: standard deviation of a random log-gain per lead; rr_drop: how often the RR numbers
-    are hidden, so that the signal is learnt too.
+    are hidden, so that the signal is learnt too; crop: up to this share of an example's signal is cut off, anew each time, at
+    the end farther from its R peak (see `ecglens.training.cropping`).
     """
 
     loss: str = "cross-entropy"
@@ -46,6 +47,7 @@ class TrainOptions:
     bf16: bool = True
     gain_jitter: float = 0.1
     rr_drop: float = 0.0
+    crop: float = 0.0
 
     def __post_init__(self) -> None:
         loss_named(self.loss)
@@ -60,6 +62,8 @@ class TrainOptions:
                 raise EcglensError(f"{name} is {getattr(self, name)}; expected 0 or more")
         if not 0 < self.rate < float("inf"):
             raise EcglensError(f"rate is {self.rate}; expected a learning rate over 0")
+        if not 0 <= self.crop < 1:
+            raise EcglensError(f"crop is {self.crop}; expected a share from 0 to less than 1")
         if self.rr_drop > 1:
             raise EcglensError(f"rr_drop is {self.rr_drop}; expected a share between 0 and 1")
         if self.epochs < 1 or self.batch < 2:
