@@ -18,7 +18,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_a_reader_gets_from_the_page_to_class_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ecglens: Callable) -> None:
-    model, own_python = blocks("python")
+    model, own_python, pictured = blocks("python")
     (tmp_path / "mymodel.py").write_text(model, encoding="utf-8")
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(40, 2, 430)).astype(np.float32))
     done = ecglens(
@@ -36,6 +36,8 @@ def test_a_reader_gets_from_the_page_to_class_maps(tmp_path: Path, monkeypatch: 
     maps = said["maps"]
     assert maps["grad-cam"][:5].shape == (5, 1, 430)
     assert maps.native("grad-cam").shape == (20, 1, 215)
+    exec(pictured, said)
+    assert said["drawn"].shape == (4, 1, 224, 224)
 
 
 def test_the_commands_on_the_page_name_options_that_there_are(ecglens: Callable) -> None:

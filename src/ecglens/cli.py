@@ -115,7 +115,7 @@ def data_verify(name: str, folder: Path | None) -> None:
 )
 @click.option("--classes", help="jones2020: jones (eight classes) or aami.  vijayarangan2020: all (eight) or beats (five).")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Change one option of the recipe; repeatable.")
-@click.option("--quick", is_flag=True, help="A few records, short training: a look in one to six minutes.")
+@click.option("--quick", is_flag=True, help="Few examples, short training: a look in one to fifteen minutes.")
 @click.option("--stop-after", help="examples, training, attribution or analysis; the same command goes on from there.")
 @click.option(
     "--data",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from ecglens.attribution import explain
 from ecglens.errors import EcglensError
+from ecglens.models.classifier import Classifier
 from ecglens.models.pictured import Pictured, rasteriser_of, whole
 from ecglens.models.rasteriser import Rasteriser
 from ecglens.models.small2d import Small2d
@@ -55,6 +58,23 @@ def test_the_rasteriser_is_found_or_what_draws_is_named() -> None:
         rasteriser_of(created("resnet", random_examples(2)))
     with pytest.raises(EcglensError, match=r"net draws by Identity; expected a Rasteriser"):
         rasteriser_of(classifier(Pictured(nn.Identity(), Corner())))
+
+
+def test_a_network_of_ones_own_behind_a_picture_is_explained_on_the_picture() -> None:
+    """Two columns of ink are the logits, so the gradient of the first is 1 in column 0 and nothing anywhere else."""
+    own = Classifier.wrap(Pictured(Rasteriser(20, 30), Corner()), classes="ab", leads=["II"], fs=100, length=300, draws=True)
+    assert own.draws
+    maps = explain(own, signals().numpy(), ["saliency"], target="a")["saliency"][:]
+    assert maps.shape == (3, 1, 20, 30)
+    wanted = np.zeros((20, 30))
+    wanted[:, 0] = 1
+    np.testing.assert_array_equal(np.abs(maps[:, 0]), np.broadcast_to(wanted, (3, 20, 30)))
+
+
+def test_what_draws_no_picture_is_not_wrapped_as_if_it_did() -> None:
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(300, 2))
+    with pytest.raises(EcglensError, match="draws no picture; expected draws=True and a module with the parts"):
+        Classifier.wrap(flat, classes="ab", leads=["II"], fs=100, length=300, draws=True)
 
 
 # ------------------------------------------------------------------------------------------------ small2d

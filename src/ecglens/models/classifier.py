@@ -80,14 +80,16 @@ class Classifier:
         scale: str = "none",
         activation: str = "softmax",
         cam_layer: str | None = None,
+        draws: bool = False,
     ) -> Classifier:
         """A model of your own as a Classifier; tried once on zeros.
 
-        Raises EcglensError that names what does not fit: the input, the number of outputs, the layer.
+        draws: a `ecglens.models.pictured.Pictured`, whose maps are to be of the picture that it draws. Raises EcglensError
+        that names what does not fit: the input, the number of outputs, the layer.
         """
         wrapped = cls(
             module, type(module).__name__, tuple(classes), tuple(leads), float(fs), length, scale, activation,
-            cam_layer=cam_layer,
+            cam_layer=cam_layer, draws=draws,
         )  # fmt: skip
         if cam_layer is not None and cam_layer not in dict(module.named_modules()):
             raise EcglensError(f"{wrapped.name} has no layer {cam_layer!r}; see dict(model.named_modules())")
@@ -105,6 +107,8 @@ class Classifier:
             raise EcglensError(
                 f"{wrapped.name} returns {found} for two examples; expected logits of shape (2, {len(classes)})"
             )
+        if draws:
+            wrapped.behind_picture()  # refuses what does not draw
         return wrapped
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,12 @@ from ecglens.errors import EcglensError, choose
 from ecglens.examples.boxes import Boxes
 from ecglens.examples.examples import Examples
 from ecglens.examples.splits import TEST
+from ecglens.files import sha256
 from ecglens.models import Classifier
 from ecglens.models.pictured import rasteriser_of
 from ecglens.models.public_weights import load_public_weights
+from ecglens.models.resnet50 import ResNet50
+from ecglens.progress import say
 from ecglens.runs import COMPLETE, STOPPED, Run, start_run
 from ecglens.simulation.stand_in import find_records
 from ecglens.studies import stages
@@ -68,6 +71,11 @@ def run(
 ) -> Run:
     """Everything from files to the report, in stages; a net and maps that are there are not made again."""
     which, folder = find_records("mitdb", data, or_simulated=or_simulated)
+    if which.kind == "simulated" and question.split == "ds1-ds2":
+        say("DS1 and DS2 are records of MIT-BIH: simulated patients are split at random (--split patients)")
+        question = replace(question, split="patients")
+    if question.recipe.weights:  # what is wrong with them is said before records are read
+        load_public_weights(ResNet50(2), Path(question.recipe.weights))
     started = time.monotonic()
     this = start_run(out, {"study": "varandas2021", **asdict(question)}, overwrite=overwrite)
     material = prepare(question, which, folder, this)
@@ -104,7 +112,9 @@ def train(question: Question, material: Material, this: Run) -> Classifier:
         if question.model in PICTURED:
             rasteriser_of(classifier).height_mv.fill_(recipe.height_mv)
         if recipe.weights:
-            load_public_weights(classifier.module.net, Path(recipe.weights))  # type: ignore[arg-type]
+            file = Path(recipe.weights)
+            load_public_weights(classifier.module.net, file)  # type: ignore[arg-type]
+            this.note(weights={"file": file.name, "sha256": sha256(file)})
 
     return stages.train(
         question.model, material.examples, material.plan, recipe.training, this,

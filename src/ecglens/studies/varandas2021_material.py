@@ -60,7 +60,7 @@ def prepare(question: Question, which: Database, folder: Path, this: Run) -> Mat
         split, examples, validation=recipe.validation, resample=recipe.resample, seed=question.seed,
         fraction=recipe.validation_share,
     )  # fmt: skip
-    _expect_both(examples, plan)
+    _expect_both(examples, plan, recipe.tested_at_most)
     records = sorted(set(examples.column("record")))
     data = note_data(which, folder, records, missing, skipped, remarks)
     expect_same_data(this, data)
@@ -79,8 +79,9 @@ def _at_most_tested(split: NDArray[np.str_], limit: int, seed: int) -> NDArray[n
     return out
 
 
-def _expect_both(examples: Examples, plan: Plan) -> None:
+def _expect_both(examples: Examples, plan: Plan, tested_at_most: int) -> None:
     for side, labels in (("training", examples.labels[plan.rows]), ("test", examples.labels[plan.split == TEST])):
         for label, name in enumerate(examples.classes):
             if not (labels == label).any():
-                raise EcglensError(f"the {side} side holds no {name} beat; add records or choose another --split")
+                cure = f"raise tested_at_most ({tested_at_most}), " if side == "test" and tested_at_most else ""
+                raise EcglensError(f"the {side} side holds no {name} beat; {cure}add records or choose another --split")

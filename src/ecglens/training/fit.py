@@ -27,12 +27,14 @@ from ecglens.training.losses import Loss, inverse_frequency, loss_named
 from ecglens.training.options import OPTIMISERS, TrainOptions
 from ecglens.training.stopping import f1_falls, f1_of, patience_is_over
 
+_PLACES = ["valid_start", "valid_stop", "r_index"]  # what cropping goes by
+
 
 @dataclass
 class Fit:
     """What a training left: a row per epoch (epoch, rate, train_loss, validation_loss, seconds) and the seconds in all.
 
-    With stop "f1-falls" a row has validation_f1 too: F1 of the first class.
+    With stop "f1-falls" a row has validation_f1 (of the first class) and validation_accuracy too.
     """
 
     history: list[dict[str, float]]
@@ -103,7 +105,7 @@ class _Trainer:
         self.signals = torch.from_numpy(examples.signals)
         self.context = classifier.context_of(examples)
         self.labels = torch.from_numpy(examples.labels)
-        places = examples.table[["valid_start", "valid_stop", "r_index"]].to_numpy(np.int64) if options.crop else None
+        places = examples.table[_PLACES].to_numpy(np.int64) if options.crop else None
         self.places = None if places is None else torch.from_numpy(places)
         self.rows, self.validation = torch.from_numpy(rows), torch.from_numpy(validation)
         trainable = [value for value in self.module.parameters() if value.requires_grad]
@@ -209,13 +211,18 @@ class _Trainer:
         return float(self.class_weights[self.labels[batch]].sum())
 
     def _validate(self) -> dict[str, float]:
-        """validation_loss, and validation_f1 where it can end the training; NaN without validation rows."""
-        loss = f1 = float("nan")
+        """validation_loss, and what is scored besides where F1 can end the training; NaN without validation rows."""
+        loss, answers = float("nan"), self.labels[:0]
         if len(self.validation):
-            loss, f1 = self._validation_scores()
-        return {"validation_loss": loss} | ({"validation_f1": f1} if self.options.stop == "f1-falls" else {})
+            loss, answers = self._validation_answers()
+        row = {"validation_loss": loss}
+        if self.options.stop == "f1-falls":
+            truth = self.labels[self.validation]
+            row["validation_f1"] = f1_of(answers, truth) if len(truth) else float("nan")
+            row["validation_accuracy"] = float((answers == truth).double().mean())
+        return row
 
-    def _validation_scores(self) -> tuple[float, float]:
+    def _validation_answers(self) -> tuple[float, Tensor]:
         self.module.eval()
         losses, answers, mass = [], [], 0.0
         with torch.no_grad():
@@ -227,7 +234,7 @@ class _Trainer:
         loss = float(torch.stack(losses).sum() / mass)
         if not np.isfinite(loss):
             raise EcglensError(f"the validation loss became {loss} in epoch {self.epoch}; look for invalid samples")
-        return loss, f1_of(torch.cat(answers), self.labels[self.validation])
+        return loss, torch.cat(answers)
 
     def _judge(self, row: dict[str, float]) -> None:
         """Compare with the epochs before: schedule, best weights, early stop."""
@@ -282,6 +289,7 @@ def _fingerprint(
     digest = hashlib.sha256(said.encode())
     context = classifier.context_of(examples)
     known: list[NDArray[Any]] = [] if context is None else [context.numpy()]
+    known += [examples.table[_PLACES].to_numpy(np.int64)] if options.crop else []
     arrays: tuple[NDArray[Any], ...] = (rows, validation, examples.labels, examples.signals, *known)
     for array in arrays:
         digest.update(str(array.shape).encode())
