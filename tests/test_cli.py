@@ -318,3 +318,9 @@ def test_the_installed_command_trains_the_published_network_and_says_nothing_str
     assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'run'}\n"), done.stderr
     assert "Warning" not in done.stderr
     assert "epoch 1/1" in done.stderr
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "ecglens", "studies"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "varandas2021" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,35 +20,44 @@ _CLASS_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, INK)  # Okabe and Ito's, told apa
 _MARKERS, _LINES = "osD^v", ("-", "--", "-.", ":", "-")
 _PALE = "#c4c4c4"
 _BIN = 2.0  # per cent
+_SHORT = 16  # letters of a set's name that fit beside a method's
 
 
-def focus_histograms(values: pd.DataFrame, *, empty: str = "leave-out") -> Figure:
-    """How focus is spread over the pictures: a row for each set, a column for each method; random focus as an outline.
+def focus_histograms(values: pd.DataFrame, *, empty: str | Mapping[str, str] = "leave-out") -> Figure:
+    """How focus is spread over the windows: a row for each set, a column for each method; random focus as an outline.
 
-    values: a row per picture and method, columns set, method, focus (share of the map's mass in the labelled beat's region,
-    NaN for an empty map) and random (the region's share of the picture). empty: "leave-out" or "zero" (counts as no focus).
-    Raises EcglensError for another `empty`. Source: figure 1 of Varandas 2021.
+    values: a row per window and method, columns set, method, focus (share of the map's mass in the labelled beat's region,
+    NaN for an empty map) and random (the region's share of the picture). empty: "leave-out" or "zero" (counts as no focus),
+    for all or by set. Raises EcglensError for another `empty`. Source: figure 1 of Varandas 2021.
     """
-    choose(empty, ["leave-out", "zero"], "empty")
     sets, methods = list(dict.fromkeys(values["set"])), list(dict.fromkeys(values["method"]))
+    rules = {name: empty if isinstance(empty, str) else empty[name] for name in sets}
+    for rule in rules.values():
+        choose(rule, ["leave-out", "zero"], "empty")
+    # a long name has a line of its own
+    headed = any(len(name) > _SHORT for name in sets)
+    row = 51 if headed else 47
     highest = np.nanmax(100 * values[["focus", "random"]].to_numpy(float), initial=10.0)
     edges = np.arange(0, 10 * np.ceil((highest - 1e-9) / 10) + _BIN, _BIN)
     width = (162.0 - 7 * (len(methods) - 1)) / len(methods)
-    figure = new_figure(180, 47 * len(sets) + 14)
+    figure = new_figure(180, row * len(sets) + 14)
     panels, tallest = [], 1.0
     for i, set_name in enumerate(sets):
         for k, method in enumerate(methods):
             mine = values[(values["set"] == set_name) & (values["method"] == method)]
-            axes = place(figure, 14 + k * (width + 7), 16 + 47 * (len(sets) - 1 - i), width, 38)
-            axes.set_title(f"{set_name}: {method}", fontsize=8, loc="left", pad=3)
-            panels.append((axes, *_histogram(axes, mine, edges, empty)))
+            axes = place(figure, 14 + k * (width + 7), 16 + row * (len(sets) - 1 - i), width, 38)
+            axes.set_title(method if headed else f"{set_name}: {method}", fontsize=8, loc="left", pad=3)
+            panels.append((axes, *_histogram(axes, mine, edges, rules[set_name])))
             tallest = max(tallest, panels[-1][-1])
             if k == 0:
-                axes.set_ylabel("% of the pictures", fontsize=7.5)
+                axes.set_ylabel("% of the windows", fontsize=7.5)
             else:
                 axes.set_yticklabels([])
             if i == len(sets) - 1:
                 axes.set_xlabel("focus (% of the map)", fontsize=7.5)
+        if headed:
+            at = 16 + row * (len(sets) - 1 - i) + 38 + 4.8
+            figure.text(14 / 180, at / (row * len(sets) + 14), set_name, fontsize=8)
     for axes, words, means, _ in panels:
         axes.set_ylim(0, 1.5 * tallest)  # the upper third is for words
         axes.set_xlim(0, edges[-1])
@@ -56,7 +66,7 @@ def focus_histograms(values: pd.DataFrame, *, empty: str = "leave-out") -> Figur
             axes.plot([mean, mean], [0, 1.05 * tallest], style, color=colour, linewidth=1.1)
         _plain(axes)
     figure.text(
-        14 / 180, 1.5 / (47 * len(sets) + 14), "outline: random focus (area of the region); lines: means", fontsize=6.5
+        14 / 180, 1.5 / (row * len(sets) + 14), "outline: random focus (area of the region); lines: means", fontsize=6.5
     )
     return figure
 
@@ -110,7 +120,7 @@ def focus_by_position(table: pd.DataFrame, *, labelled: str) -> Figure:
 
 
 def occlusion_by_position(table: pd.DataFrame, *, labelled: str) -> Figure:
-    """What hiding each beat and each gap does: above, fall of the margin; below, share of pictures whose class changes.
+    """What hiding each beat and each gap does: above, fall of the margin; below, share of windows whose class changes.
 
     table: as `ecglens.analysis.beat_occlusion.occlusion_table` gives it; columns class, region, fall, fall_low, fall_high
     (logits), changed, changed_low, changed_high (shares). labelled: the region that gives the label. Raises EcglensError where
@@ -130,7 +140,7 @@ def occlusion_by_position(table: pd.DataFrame, *, labelled: str) -> Figure:
     above.axhline(0, color=GREY, linewidth=0.8, linestyle=":", zorder=1)
     above.set_ylabel("fall of the margin (logits)", fontsize=7.5)
     below.set_ylim(bottom=0)
-    below.set_ylabel("class changes (% of pictures)", fontsize=7.5)
+    below.set_ylabel("class changes (% of windows)", fontsize=7.5)
     _legend(above)
     return figure
 

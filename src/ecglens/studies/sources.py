@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -18,7 +20,7 @@ NOT_FOR_PATIENTS = "For research only: nothing here may be used to diagnose or t
 
 
 class Sources:
-    """Tables, metrics and what was asked, of one run folder; raises EcglensError where one is missing."""
+    """Tables, metrics and what was asked, of one run folder; raises EcglensError where one is missing or damaged."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -27,7 +29,9 @@ class Sources:
         try:
             self.metrics: dict[str, Any] = json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            raise EcglensError(f"{run.path} has no readable metrics.json; run it again to the end") from None
+            self.metrics = {}
+        if not isinstance(self.metrics, dict) or not self.metrics:
+            raise EcglensError(f"{run.path} has no readable metrics.json; run it again to the end")
 
     def has(self, name: str) -> bool:
         """Whether the run has that table."""
@@ -38,8 +42,12 @@ class Sources:
         path = self.run.tables / f"{name}.csv"
         if not path.is_file():
             raise EcglensError(f"{path} is missing; run it again to the end")
-        # a class may be called 'NA', never 'not a number'
-        return pd.read_csv(path, keep_default_na=False, na_values=[""])
+        try:
+            # a class may be called 'NA', never 'not a number'
+            return pd.read_csv(path, keep_default_na=False, na_values=[""])
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise EcglensError(f"{path} cannot be read ({reason}); run it again") from None
 
     @property
     def simulated(self) -> bool:
@@ -51,3 +59,13 @@ class Sources:
         if self.simulated:
             figure.text(0.995, 0.005, "SIMULATED ECGs", ha="right", va="bottom", fontsize=6, color="#a33b00")
         return picture(figure, name, caption, self.run.path / "figures")
+
+
+@contextmanager
+def blamed(run: Run) -> Iterator[None]:
+    """What cannot be read inside is said of `run`, as one EcglensError; of several, the innermost counts."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise EcglensError(f"{run.path} does not hold what its report needs ({reason}); run it again") from None

@@ -226,7 +226,8 @@ def _picture(
     picture = rasteriser_of(classifier) if classifier.draws else Rasteriser(height_mv=question.recipe.height_mv)
     x, span = torch.from_numpy(one.signals), torch.tensor([[start, stop]])
     middle = float(picture.middle(*column_ranges(x[:, 0], span, picture.columns)))
-    shown = {name: maps[name][k][0] if classifier.draws else _band(maps[name][k][0, start:stop]) for name in PARTS}
+    found = {name: maps[name][k] if classifier.draws else maps[name][k][:, start:stop] for name in PARTS}
+    shown = {name: map_[0] if classifier.draws else _band(map_[0]) for name, map_ in found.items()}
     if not classifier.draws:
         left, right = np.clip((np.array(box[2:]) * part.length - start) / (stop - start), 0, 1)  # the signal alone is shown
         box = (*box[:2], float(left), float(right))
@@ -237,7 +238,7 @@ def _picture(
         id=about["id"], group=f"set {question.set_number}", label=part.classes[int(one.labels[0])], predicted=predicted,
         lead=about["lead_names"], ink=picture(x, span)[0, 0].numpy(), maps=shown,
         time_maps={name: map_.sum(axis=0) for name, map_ in shown.items()},
-        focus={name: float(focus(map_[None], edges, part=PARTS[name]).share[0, 0]) for name, map_ in shown.items()},
+        focus={name: float(focus(map_[None], edges, part=PARTS[name]).share[0, 0]) for name, map_ in found.items()},
         box=box, time_s=(np.arange(stop - start) + 0.5) / one.fs, mv=one.signals[0, 0, start:stop],
         r_s=(r[r >= 0] - start + 0.5) / one.fs, seconds=(0.0, (stop - start) / one.fs),
         millivolts=(middle - question.recipe.height_mv / 2, middle + question.recipe.height_mv / 2),

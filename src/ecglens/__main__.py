@@ -1,0 +1,5 @@
+"""`python -m ecglens` is `ecglens`."""
+
+from ecglens.cli import main
+
+main()
