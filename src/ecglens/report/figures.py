@@ -53,7 +53,7 @@ def class_counts(splits: pd.DataFrame, what: str = "beats") -> Figure:
     axes.set_ylim(0.7, axes.get_ylim()[1] * 8)
     axes.set_xticks(x, classes)
     axes.set_ylabel(what, fontsize=8)
-    axes.legend(fontsize=7, ncol=4, frameon=False, loc="upper left")
+    axes.legend(fontsize=7, ncol=4, frameon=False, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
     _plain(axes)
     return figure
 
@@ -138,7 +138,8 @@ def confusion_matrix(confusion: pd.DataFrame, title: str) -> Figure:
     counts = confusion.drop(columns="true").to_numpy(float)
     support = counts.sum(1, keepdims=True)
     shares = np.divide(counts, support, out=np.full_like(counts, np.nan), where=support > 0)
-    size = 11.0 * len(classes)
+    longest = max(len(str(name)) for name in classes)
+    size = max(11.0, 1.8 * longest) * len(classes)
     figure = new_figure(size + 40, size + 26)
     axes = place(figure, 22, 14, size, size)
     drawn = axes.imshow(shares, cmap=SEQUENTIAL, vmin=0, vmax=1)
