@@ -511,3 +511,16 @@ def test_what_longer_intervals_do_is_read_off_their_own_rows(own: Callable[[str]
     words = _drawn(opening, run)
     assert "(as much longer: +12.5)" in words
     assert re.search(r"where it is another interval, by [+-][0-9.]+ \(\+25\.0\)", words)
+
+
+@pytest.mark.parametrize(("low", "said"), [(0.5, True), (0.49, True), (0.6, False), (None, False)])
+def test_a_net_that_has_not_learnt_the_task_is_said_to_be_one(
+    own: Callable[[str], Path], ecglens: Callable[..., Any], low: float | None, said: bool
+) -> None:
+    run = own("pictures")
+    file = run / "metrics.json"
+    metrics = json.loads(file.read_text(encoding="utf-8"))
+    changed = {"test.balanced_accuracy": 0.7, "test.balanced_accuracy_low": low}
+    file.write_text(json.dumps(metrics | changed), encoding="utf-8")
+    assert ecglens("report", run).code == 0
+    assert ("no better than chance" in _words(run)) is said

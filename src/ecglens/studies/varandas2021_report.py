@@ -139,6 +139,9 @@ def _how_good(source: Sources) -> str:
         f"{_interval(metrics, 'test.per_class.abnormal.recall', '')}. A model that always says normal has accuracy "
         f"{metrics['test.always_normal.accuracy']:.3f} and finds none."
     )
+    low = metrics.get("test.balanced_accuracy_low")
+    if (metrics["test.balanced_accuracy"] if low is None else low) <= 0.5:
+        text += " That is no better than chance: what follows shows how a net looks that has not learnt the task, no more."
     shared = metrics["test.shared_patients"]
     if shared:
         text += f" Patient {', '.join(shared)} is on both sides of the split."
