@@ -19,6 +19,7 @@ from ecglens.examples.examples import LeadPlace
 from ecglens.examples.label_maps import label_map
 from ecglens.recordings.databases import Skipped, database, read_records
 from ecglens.recordings.places import find_database, records_present
+from reading import reading as reading_twelve_leads
 
 _MAX_BEATS = 105_079
 
@@ -138,7 +139,7 @@ def drawing() -> None:
 
 
 def main() -> None:
-    """Run all; without MIT-BIH the reading is left out with a word."""
+    """Run all; without MIT-BIH, and without PTB-XL, the reading is left out with a word."""
     print(f"{os.cpu_count()} cores")
     starting()
     segments()
@@ -149,6 +150,12 @@ def main() -> None:
         print(f"reading left out: {error}")
     else:
         reading(folder)
+    try:
+        folder = find_database(database("ptbxl"), None)
+    except EcglensError as error:
+        print(f"reading of PTB-XL left out: {error}")
+    else:
+        reading_twelve_leads(folder)
 
 
 if __name__ == "__main__":

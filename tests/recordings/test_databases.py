@@ -42,9 +42,8 @@ def test_two_records_of_one_person_are_one_patient() -> None:
 
 
 def test_an_unknown_database_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(
-        EcglensError, match=r"unknown database 'mitbd'; did you mean 'mitdb'\? \(choose from: ltafdb, ltdb, mitdb\)"
-    ):
+    known = "cinc2020, cpsc2018, ltafdb, ltdb, ludb, mitdb, ptbdb, ptbxl"
+    with pytest.raises(EcglensError, match=rf"unknown database 'mitbd'; did you mean 'mitdb'\? \(choose from: {known}\)"):
         database("mitbd")
 
 

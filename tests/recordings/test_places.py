@@ -106,6 +106,27 @@ def test_a_mirror_is_asked_in_place_of_the_publisher(tiny: Database, server: Ser
     assert fetch(elsewhere, tmp_path, server.address.rstrip("/")) == list(CONTENT)
 
 
+def test_files_in_folders_are_fetched_into_folders_by_the_publishers_list(server: Server, tmp_path: Path) -> None:
+    content = {
+        "data/1.hea": b"1 12 500 5000\n",
+        "data/1.avr": b"\x00\x00",
+        "data/1.dat": b"xy",
+        "README": b"",
+        "../up.hea": b"",
+    }
+    (server.folder / "data").mkdir()
+    for name in ("data/1.hea", "data/1.avr", "data/1.dat"):
+        (server.folder / name).write_bytes(content[name])
+    sums = [f"{hashlib.sha256(each).hexdigest()} {name}" for name, each in content.items()]
+    (server.folder / LIST).write_text("\n".join(sums) + "\n")
+    which = replace(DATABASES["ludb"], name="tiny", address=server.address)
+    assert fetch(which, tmp_path) == ["data/1.hea", "data/1.avr", "data/1.dat"]
+    assert records_present(which, tmp_path / "tiny") == (("1",), ())
+    (tmp_path / "tiny" / "data" / "1.avr").write_bytes(b"other")
+    assert {check.name: check.state for check in verify(which, tmp_path / "tiny")}["data/1.avr"] == "wrong checksum"
+    assert fetch(which, tmp_path) == ["data/1.avr"]
+
+
 def test_a_file_that_is_not_the_publishers_is_refused_and_not_kept(tiny: Database, server: Server, tmp_path: Path) -> None:
     (server.folder / "1.dat").write_bytes(b"<html>please log in</html>")
     with pytest.raises(EcglensError, match=r"1\.dat is not the file that its publisher lists \(SHA-256 differs\)") as caught:

@@ -94,6 +94,8 @@ def targets_of(classifier: Classifier, source: Source, target: Any, rows: NDArra
     if target == "true":
         if source.examples is None:
             raise EcglensError("target 'true' needs examples with labels; an array has none")
+        if source.examples.multi_hot is not None:
+            raise EcglensError("target 'true' needs one class each, these examples may have several; name a class, or 'all'")
         return source.examples.labels[rows]
     choose(target, ["predicted", "true", "all", *classifier.classes], "target or class")
     return np.full(len(rows), classifier.classes.index(target), np.int64)

@@ -49,8 +49,9 @@ class Examples:
 
     signals: float32 (example, lead, time) in mV; labels: int64 (example,), index into `classes`; fs in Hz; places: where
     each recorded lead lies (two leads joined into one vector share row 0); table: a DataFrame with `COLUMNS`; evidence:
-    where each beat is known to differ from the same patient's normal beat (simulated ECGs only, else None).
-    Raises EcglensError where these do not fit each other.
+    where each beat is known to differ from the same patient's normal beat (simulated ECGs only, else None); multi_hot: bool
+    (example, class) where an example may be of several classes or of none, labels are then the class of those that have
+    exactly one, else -1 (`single_labels`). Raises EcglensError where these do not fit each other.
     """
 
     signals: NDArray[np.float32]
@@ -61,6 +62,7 @@ class Examples:
     places: tuple[LeadPlace, ...]
     table: pd.DataFrame
     evidence: Regions | None = None
+    multi_hot: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if self.signals.ndim != 3 or self.signals.shape[1] != len(self.leads):
@@ -72,6 +74,11 @@ class Examples:
             )
         if self.evidence is not None and len(self.evidence.start) != len(self.labels):
             raise EcglensError(f"evidence of {len(self.evidence.start)} examples; expected {len(self.labels)}")
+        if self.multi_hot is not None and self.multi_hot.shape != (len(self.labels), len(self.classes)):
+            raise EcglensError(
+                f"multi_hot has shape {self.multi_hot.shape}; expected (example, class), here "
+                f"({len(self.labels)}, {len(self.classes)})"
+            )
         missing = [column for column in COLUMNS if column not in self.table.columns]
         if missing:
             raise EcglensError(f"the table of examples lacks {', '.join(missing)}")
@@ -93,6 +100,7 @@ class Examples:
             labels=self.labels[rows],
             table=table.reset_index(drop=True),
             evidence=None if self.evidence is None else self.evidence.take(rows),
+            multi_hot=None if self.multi_hot is None else self.multi_hot[rows],
         )
 
     def column(self, name: str) -> NDArray[Any]:
@@ -101,7 +109,14 @@ class Examples:
 
     def counts(self) -> pd.DataFrame:
         """Examples by class and patient: columns class, patient, n; no rows of zero."""
-        names = np.array(self.classes)[self.labels]
-        frame = pd.DataFrame({"class": names, "patient": self.column("patient")})
+        row, label = np.arange(len(self)), self.labels
+        if self.multi_hot is not None:
+            row, label = np.nonzero(self.multi_hot)
+        frame = pd.DataFrame({"class": np.array(self.classes)[label], "patient": self.column("patient")[row]})
         counted = frame.groupby(["class", "patient"], sort=True).size()
         return counted.rename("n").reset_index()
+
+
+def single_labels(multi_hot: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The class of each example that has exactly one, int64 (example,), else -1; from bool (example, class)."""
+    return np.where(multi_hot.sum(axis=1) == 1, multi_hot.argmax(axis=1), -1).astype(np.int64)

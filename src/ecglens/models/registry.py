@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from ecglens.errors import EcglensError, choose
-from ecglens.models import ecgnet, ecgnet_cam, hannun, jones_cnn, jones_lstm, resnet, resnet50, small2d, zihlmann
+from ecglens.models import cnn_gap, ecgnet, ecgnet_cam, hannun, jones_cnn, jones_lstm, resnet, resnet50, small2d, zihlmann
 from ecglens.models.classifier import Classifier
 from ecglens.models.pictured import Pictured
 from ecglens.models.rasteriser import SIZE, Rasteriser
@@ -65,6 +65,9 @@ MODELS = {
     "zihlmann": ModelCard(
         zihlmann.build, "Zihlmann 2017 (CNN), in Vijayarangan 2020; layers from the authors' code", 64, "cells"
     ),
+    "cnn-gap": ModelCard(
+        cnn_gap.build, "Lin 2020 (CNN-GAP): twelve convolutions; sizes of the layers are ours", cnn_gap.MIN_LENGTH, "tail"
+    ),
     "resnet50": ModelCard(
         _pictured_resnet50,
         "He 2016 (ResNet-50), in Varandas 2021: six beats as a picture",
@@ -92,6 +95,7 @@ def create(
     length: int,
     fs: float = 360.0,
     scale: str = "none",
+    activation: str = "softmax",
 ) -> Classifier:
     """A fresh, untrained model of that name.
 
@@ -113,6 +117,7 @@ def create(
         fs=float(fs),
         length=length,
         scale=scale,
+        activation=activation,
         cam_layer=card.cam_layer,
         context=card.context,
         draws=card.draws,

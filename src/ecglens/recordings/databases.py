@@ -13,6 +13,7 @@ import numpy as np
 from ecglens.errors import EcglensError, choose
 from ecglens.recordings.evidence import read_evidence
 from ecglens.recordings.recording import Recording
+from ecglens.recordings.twelve_readers import reader
 from ecglens.recordings.wfdb_reader import read_wfdb
 
 
@@ -43,6 +44,8 @@ class Database:
     a_few: tuple[str, ...] = ()
     n_records: int = 0
     patient_prefix: str = ""
+    layout: str = "wfdb"
+    patients_named: bool = True
 
     def patient(self, record: str) -> str:
         """The patient of a record, named by the patient's first record."""
@@ -90,7 +93,7 @@ DATABASES = {
             "record 114 has V5 first and MLII second, the reverse of all others",
         ),
     ),
-    # megabytes of the next two: from rate, leads, bits and hours
+    # megabytes of the next four, and of ptbdb and ptbxl (100 Hz): from rate, leads, bits and hours
     "ltafdb": Database(
         name="ltafdb",
         title="Long Term AF Database",
@@ -122,6 +125,88 @@ DATABASES = {
         lead_facts=("7 records of most of a day; one has a third lead; where leads were taken is not said",),
         n_records=7,
     ),
+    "cinc2020": Database(
+        name="cinc2020",
+        title="PhysioNet/CinC Challenge 2020 (and 2021)",
+        version="1.0.2",
+        licence="Creative Commons Attribution 4.0",
+        citation="Perez Alday EA et al. Classification of 12-lead ECGs. Physiol. Meas. 41:124003, 2020",
+        address="https://physionet.org/files/challenge-2020/1.0.2/",
+        fs=500.0,
+        n_leads=12,
+        megabytes=8000,
+        lead_facts=(
+            "rates vary: PTB's records (S) have 1000 Hz, St Petersburg's (I) 257 Hz, all others 500 Hz; 6 s to 30 minutes",
+            "patients are not named: records of one person may lie on both sides of a split",
+            "its HR records are PTB-XL's and its S records PTB's: the same signals in two databases",
+        ),
+        n_records=43101,
+        patient_prefix="cinc2020/",
+        layout="challenge",
+        patients_named=False,
+    ),
+    "cpsc2018": Database(
+        name="cpsc2018",
+        title="China Physiological Signal Challenge 2018, in its own format",
+        version="2018",
+        licence="free for research, see its page",
+        citation="Liu F et al. An open access database for evaluating the algorithms of ECG rhythm and morphology abnormality "
+        "detection. J. Med. Imaging Health Inform. 8(7):1368-1373, 2018",
+        address="http://2018.icbeb.org/Challenge.html",
+        fs=500.0,
+        n_leads=12,
+        megabytes=2900,
+        lead_facts=("the files name neither rate nor leads: 500 Hz, standard order; patients are not named",),
+        n_records=6877,
+        patient_prefix="cpsc2018/",
+        layout="cpsc",
+        patients_named=False,
+    ),
+    "ludb": Database(
+        name="ludb",
+        title="Lobachevsky University Database",
+        version="1.0.1",
+        licence="Open Data Commons Attribution License v1.0",
+        citation="Kalyakulina AI et al. LUDB: a new open-access validation tool. IEEE Access 8:186181-186190, 2020",
+        address="https://physionet.org/files/ludb/1.0.1/",
+        fs=500.0,
+        n_leads=12,
+        megabytes=30,
+        lead_facts=("by its headers every lead is 1 mV high; read by one gain of 1000/mV, by which the limb leads sum",),
+        n_records=200,
+        patient_prefix="ludb/",
+        layout="ludb",
+    ),
+    "ptbdb": Database(
+        name="ptbdb",
+        title="PTB Diagnostic ECG Database",
+        version="1.0.0",
+        licence="Open Data Commons Attribution License v1.0",
+        citation="Bousseljot R et al. Nutzung der EKG-Signaldatenbank CARDIODAT der PTB. Biomed. Tech. 40(s1):317-318, 1995",
+        address="https://physionet.org/files/ptbdb/1.0.0/",
+        fs=1000.0,
+        n_leads=12,
+        megabytes=1700,
+        lead_facts=("patients are folders, 290 of them; the three Frank leads are left out",),
+        n_records=549,
+        layout="ptb",
+    ),
+    "ptbxl": Database(
+        name="ptbxl",
+        title="PTB-XL",
+        version="1.0.3",
+        licence="Creative Commons Attribution 4.0",
+        citation="Wagner P et al. PTB-XL, a large publicly available electrocardiography dataset. Sci. Data 7:154, 2020",
+        address="https://physionet.org/files/ptb-xl/1.0.3/",
+        fs=100.0,
+        n_leads=12,
+        megabytes=545,
+        lead_facts=(
+            "also at 500 Hz, by its own names (00001_lr: 100 Hz, 00001_hr: 500 Hz; not fetched); ages above 89 are hidden",
+        ),
+        n_records=21799,
+        layout="ptbxl",
+    ),
 }
 
 
@@ -150,16 +235,21 @@ def read_records(
 ) -> Iterator[Recording]:
     """Read `records` one by one; what cannot be used is appended to `skipped`, what was mended to `remarks`.
 
-    swap_leads puts leads recorded in another order (mitdb 114) into the order of the other records.
+    swap_leads puts leads recorded in another order (mitdb 114) into the order of the other records. Raises EcglensError where
+    a table that all records need is missing or damaged.
     """
+    twelve = None if which.layout == "wfdb" else reader(which.layout, which.name, folder)
     for record in records:
         try:
-            recording = read_wfdb(folder, record, database=which.name, patient=which.patient(record))
-            _expect_usual(recording, which)
-            if which.kind == "simulated":
-                recording = replace(recording, evidence=read_evidence(folder, recording))
+            if twelve is not None:
+                recording = twelve(record)
             else:
-                _expect_a_heart(recording)
+                recording = read_wfdb(folder, record, database=which.name, patient=which.patient(record))
+                _expect_usual(recording, which)
+                if which.kind == "simulated":
+                    recording = replace(recording, evidence=read_evidence(folder, recording))
+                else:
+                    _expect_a_heart(recording)
         except EcglensError as error:
             skipped.append(Skipped(record, str(error)))
             continue

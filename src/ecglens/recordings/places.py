@@ -12,11 +12,20 @@ from ecglens.errors import EcglensError
 from ecglens.files import sha256
 from ecglens.progress import bar
 from ecglens.recordings.databases import Database, records_of
+from ecglens.recordings.twelve_readers import PATTERNS, headers_in
 
 # PhysioNet's list of SHA-256, in every project
 LIST = "SHA256SUMS.txt"
 # What ecglens reads of a WFDB database; nothing in folders, so that no list can name a file outside its own
 _READ = re.compile(r"[\w-][\w.-]*\.(hea|dat|atr)")
+# and of one in folders: no part of a path may begin with a dot or a slash
+_READ_BELOW = {
+    "challenge": re.compile(r"([\w-][\w.-]*/)+[\w-][\w.-]*\.(hea|mat)"),
+    "ptbxl": re.compile(r"ptbxl_database\.csv|scp_statements\.csv|records100/\d+/\d+_lr\.(hea|dat)"),
+    "ludb": re.compile(r"ludb\.csv|data/\d+\.(hea|dat|i|ii|iii|avr|avl|avf|v[1-6])"),
+    "ptb": re.compile(r"patient\d+/\w+\.(hea|dat|xyz)"),
+    "cpsc": re.compile(r"([\w-]+/)?(\w+\.mat|REFERENCE\.csv)"),
+}
 
 
 def cache_folder() -> Path:
@@ -72,7 +81,7 @@ def checksums_in(which: Database, folder: Path) -> dict[str, str]:
         match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *]?(\S.*)", line.strip())
         if line.strip() and not match:
             raise EcglensError(f"line {number} of {folder / LIST} is not a SHA-256 and a file name; delete it and fetch again")
-        if match and _READ.fullmatch(match[2]):
+        if match and _READ_BELOW.get(which.layout, _READ).fullmatch(match[2]):
             found[match[2]] = match[1].lower()
     if not records_of(found):
         raise EcglensError(f"{folder / LIST} lists no record of {which.name}; delete it and fetch again")
@@ -85,9 +94,18 @@ def records_present(which: Database, folder: Path) -> tuple[tuple[str, ...], tup
     Where there is no list, not in the folder either, the headers that are there are the records, and none is missing.
     """
     listed = records_of(checksums_in(which, folder))
+    if which.layout != "wfdb":
+        found = tuple(headers_in(which.layout, folder))
+        if found:
+            return found, tuple(name for name in (record.rpartition("/")[2] for record in listed) if name not in set(found))
     records = listed or tuple(sorted(path.stem for path in folder.glob("*.hea")))
     there = tuple(record for record in records if (folder / f"{record}.hea").is_file())
     if not there:
+        if which.layout != "wfdb":
+            raise EcglensError(
+                f"{folder} holds no record of {which.name}; expected files such as {' or '.join(PATTERNS[which.layout][:2])}, "
+                f"as {which.address} gives them out"
+            )
         such = f"{listed[0]}.hea" if listed else "NAME.hea"
         raise EcglensError(
             f"{folder} holds no record of {which.name}; expected files such as {such}; run "
@@ -108,7 +126,8 @@ def verify(which: Database, folder: Path) -> list[FileCheck]:
     """Compare every file with the publisher's SHA-256 list; raises EcglensError where there is no list."""
     wanted = checksums_in(which, folder)
     if not wanted:
-        n_there = len(list(folder.glob("*.hea")))
+        there = folder.glob("*.hea") if which.layout == "wfdb" else headers_in(which.layout, folder)
+        n_there = len(list(there))
         raise EcglensError(
             f"{folder} holds {n_there} records of {which.name} and no {LIST}: there is nothing to compare them with; "
             f"'ecglens data fetch {which.name} --data {folder.parent}' gets the list"
@@ -133,6 +152,10 @@ def fetch(which: Database, data: Path, address: str | None = None) -> list[str]:
     not among them. Raises EcglensError when the address cannot be reached or a file is wrong.
     """
     folder = data / which.name
+    if which.layout == "cpsc" and not address:
+        raise EcglensError(
+            f"{which.title} is given out as archives, with no list of files: unpack those of {which.address} in {folder}"
+        )
     base = (address or which.address).rstrip("/") + "/"
     if not checksums_in(which, folder):
         _download(base + LIST, folder / LIST, None)

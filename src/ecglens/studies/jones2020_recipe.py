@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from ecglens.attribution.registry import find_method
 from ecglens.errors import EcglensError, choose
 from ecglens.examples.beats import BeatOptions
 from ecglens.examples.splits import VALIDATION_RULES, expect_resampling
 from ecglens.models.scaling import SCALES
+from ecglens.studies.options import part_of
 from ecglens.training.fit import TrainOptions
 
 MODEL_NAMES = {"cnn": "jones-cnn", "lstm": "jones-lstm", "resnet": "resnet", "resnet-rr": "resnet-rr"}
@@ -18,7 +19,7 @@ MODEL_NAMES = {"cnn": "jones-cnn", "lstm": "jones-lstm", "resnet": "resnet", "re
 class Recipe:
     """Every choice of a run, by name; `--set NAME=VALUE` changes one.
 
-    See `BeatOptions` for extent to usual_beat, `TrainOptions` for loss to crop. swap_leads puts record 114's leads in the
+    See `BeatOptions` for extent to usual_beat, `TrainOptions` for loss to rr_drop. swap_leads puts record 114's leads in the
     order of the others; scale is a key of `ecglens.models.scaling.SCALES`; resample and validation are rules of
     `ecglens.examples.splits`; average_over: macro averages over classes "present" in the test set or "all"; map_of:
     any method that `ecglens methods` lists, such as "saliency" or "mean-activation" (class-free gradient of the last
@@ -58,7 +59,6 @@ class Recipe:
     bf16: bool = True
     gain_jitter: float = 0.1
     rr_drop: float = 0.0
-    crop: float = 0.0
 
     def __post_init__(self) -> None:
         _ = self.beats, self.training  # both check their own words
@@ -77,12 +77,12 @@ class Recipe:
     @property
     def beats(self) -> BeatOptions:
         """The part that says how beats are cut."""
-        return BeatOptions(**{field.name: getattr(self, field.name) for field in fields(BeatOptions)})
+        return part_of(self, BeatOptions)
 
     @property
     def training(self) -> TrainOptions:
         """The part that says how the network is trained."""
-        return TrainOptions(**{field.name: getattr(self, field.name) for field in fields(TrainOptions)})
+        return part_of(self, TrainOptions)
 
 
 _AS_PUBLISHED = Recipe(

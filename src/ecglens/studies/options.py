@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from typing import Any, TypeVar
 
 from ecglens.errors import EcglensError, did_you_mean
 
 Recipe = TypeVar("Recipe")  # a frozen dataclass of plain values
+Part = TypeVar("Part")  # one that holds some of them
 
 
 def with_settings(recipe: Recipe, settings: list[str]) -> Recipe:
@@ -65,3 +67,9 @@ def differing_options(pair: tuple[Recipe, Recipe], own: Recipe, this: Recipe, re
                 {"option": name, "as-published": both[0], "corrected": both[1], "this run": value, "why": "set in this run"}
             )
     return rows
+
+
+def part_of(recipe: Any, kind: Callable[..., Part], **given: Any) -> Part:
+    """The options of dataclass `kind` that the recipe has by the same names; the others are `given`, or as `kind` has them."""
+    own = {field.name for field in fields(kind)} & {field.name for field in fields(recipe)}  # type: ignore[arg-type]
+    return kind(**{name: getattr(recipe, name) for name in own} | given)

@@ -31,6 +31,7 @@ def train(
     *,
     scale: str,
     seed: int,
+    activation: str = "softmax",
     keep_epochs: tuple[int, ...] = (),
     begin: Callable[[Classifier], None] = lambda _: None,
 ) -> Classifier:
@@ -46,8 +47,9 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         classifier = create(
-            name, classes=examples.classes, leads=examples.leads, length=examples.length, fs=examples.fs, scale=scale
-        )
+            name, classes=examples.classes, leads=examples.leads, length=examples.length, fs=examples.fs, scale=scale,
+            activation=activation,
+        )  # fmt: skip
     begin(classifier)
     fitted = fit(classifier, examples, plan.rows, plan.validation, options, seed, this.path, keep_epochs=keep_epochs)
     write_table(this.tables / "training.csv", pd.DataFrame(fitted.history).drop(columns="seconds"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from ecglens.errors import EcglensError, choose
 from ecglens.examples.sliding import SlidingOptions
 from ecglens.examples.splits import VALIDATION_RULES, expect_resampling
 from ecglens.models.scaling import SCALES
+from ecglens.studies.options import part_of
 from ecglens.training.options import TrainOptions
 
 MODEL_NAMES = ("resnet50", "small2d", "resnet")
@@ -85,13 +86,12 @@ class Recipe:
 
     def sliding(self, labelled: str) -> SlidingOptions:
         """The part that says how windows are cut."""
-        own = {field.name for field in fields(SlidingOptions)} & {field.name for field in fields(self)}
-        return SlidingOptions(labelled=labelled, **{name: getattr(self, name) for name in own})
+        return part_of(self, SlidingOptions, labelled=labelled)
 
     @property
     def training(self) -> TrainOptions:
         """The part that says how the network is trained."""
-        return TrainOptions(**{field.name: getattr(self, field.name) for field in fields(TrainOptions)})
+        return part_of(self, TrainOptions)
 
 
 _AS_PUBLISHED = Recipe(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ecglens.attribution.masks import PUBLISHED
@@ -10,6 +10,7 @@ from ecglens.errors import EcglensError, choose
 from ecglens.examples.splits import VALIDATION_RULES, expect_resampling
 from ecglens.examples.windows import WindowOptions
 from ecglens.models.scaling import SCALES
+from ecglens.studies.options import part_of
 from ecglens.training.fit import TrainOptions
 
 MODEL_NAMES = ("ecgnet", "ecgnet-cam", "hannun", "zihlmann")
@@ -27,7 +28,7 @@ SPLITS = {
 class Recipe:
     """Every choice of a run, by name; `--set NAME=VALUE` changes one.
 
-    See `WindowOptions` for seconds to beats_in_rhythms, `TrainOptions` for loss to crop. per_class: windows of a class
+    See `WindowOptions` for seconds to beats_in_rhythms, `TrainOptions` for loss to rr_drop. per_class: windows of a class
     that "shuffled" takes, a fifth of them to test; resample, validation: rules of `ecglens.examples.splits`; tested_at_most:
     test windows per class, 0 for all; mask: "published" or "corrected" options of deletion-mask; mask_steps: at most;
     masked_per_class, explained_per_class: test windows that get a mask, and the maps of one pass; starts: trainings from
@@ -66,7 +67,6 @@ class Recipe:
     bf16: bool = True
     gain_jitter: float = 0.1
     rr_drop: float = 0.0
-    crop: float = 0.0
 
     def __post_init__(self) -> None:
         _ = self.windows, self.training  # both check their own words
@@ -87,12 +87,12 @@ class Recipe:
     @property
     def windows(self) -> WindowOptions:
         """The part that says how windows are cut."""
-        return WindowOptions(**{field.name: getattr(self, field.name) for field in fields(WindowOptions)})
+        return part_of(self, WindowOptions)
 
     @property
     def training(self) -> TrainOptions:
         """The part that says how the network is trained."""
-        return TrainOptions(**{field.name: getattr(self, field.name) for field in fields(TrainOptions)})
+        return part_of(self, TrainOptions)
 
     @property
     def mask_options(self) -> dict[str, Any]:

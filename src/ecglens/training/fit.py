@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ecglens.errors import EcglensError
+from ecglens.errors import EcglensError, choose
 from ecglens.examples.examples import Examples
 from ecglens.models.classifier import Classifier
 from ecglens.models.device import device_of, moved, pick_device
@@ -23,7 +23,7 @@ from ecglens.models.scaling import scale
 from ecglens.progress import Bar, bar, say
 from ecglens.training.checkpoint import copied, drop_checkpoint, keep_snapshot, load_checkpoint, save_checkpoint
 from ecglens.training.cropping import cropped
-from ecglens.training.losses import Loss, inverse_frequency, loss_named
+from ecglens.training.losses import MULTILABEL_LOSSES, Loss, inverse_frequency, loss_named, multilabel_loss
 from ecglens.training.options import OPTIMISERS, TrainOptions
 from ecglens.training.stopping import f1_falls, f1_of, patience_is_over
 
@@ -62,6 +62,7 @@ def fit(
     classifier.expect(examples)
     if len(rows) < 2:
         raise EcglensError(f"there are {len(rows)} rows to train on; expected at least 2")
+    _expect_one_class_each(examples, options)
     fingerprint = _fingerprint(classifier, examples, rows, validation, options, seed)
     device = pick_device()
     cuda = [device] if device.type == "cuda" else []
@@ -104,7 +105,8 @@ class _Trainer:
         # signals stay in mV on the CPU, and are scaled and sent over batch by batch: no second copy of the data set
         self.signals = torch.from_numpy(examples.signals)
         self.context = classifier.context_of(examples)
-        self.labels = torch.from_numpy(examples.labels)
+        several = examples.multi_hot
+        self.labels = torch.from_numpy(examples.labels if several is None else several.astype(np.float32))
         places = examples.table[_PLACES].to_numpy(np.int64) if options.crop else None
         self.places = None if places is None else torch.from_numpy(places)
         self.rows, self.validation = torch.from_numpy(rows), torch.from_numpy(validation)
@@ -112,7 +114,11 @@ class _Trainer:
         decay = {"weight_decay": options.weight_decay} if options.optimiser in ("adam", "adamw") else {}
         self.optimiser = OPTIMISERS[options.optimiser](trainable, lr=options.rate, **decay)
         self.schedule = self._make_schedule()
-        self.loss: Loss = loss_named(options.loss)
+        self.loss: Loss = (
+            loss_named(options.loss)
+            if several is None
+            else multilabel_loss(options.loss, self.labels[self.rows], classifier.classes)
+        )
         self.class_weights: Tensor | None = None
         if options.class_weights == "inverse":
             self.class_weights = inverse_frequency(self.labels[self.rows], len(classifier.classes))
@@ -173,6 +179,9 @@ class _Trainer:
         signals = self.signals[batch]
         if self.options.gain_jitter:
             signals = signals * torch.exp(self.options.gain_jitter * torch.randn(*signals.shape[:2], 1))
+        if self.options.gain_from < self.options.gain_to:
+            width = self.options.gain_to - self.options.gain_from
+            signals = signals * (self.options.gain_from + width * torch.rand(len(signals), 1, 1))
         span = None
         if self.places is not None:
             place = self.places[batch]
@@ -270,6 +279,17 @@ class _Trainer:
         self.history, self.stopped_early = state["history"], state["stopped_early"]
 
 
+def _expect_one_class_each(examples: Examples, options: TrainOptions) -> None:
+    """What counts examples of one class each makes no sense where an example may be of several."""
+    if examples.multi_hot is None:
+        if options.loss in MULTILABEL_LOSSES:
+            raise EcglensError(f"loss {options.loss!r} is for records of several classes; these have one each: choose another")
+        return
+    choose(options.loss, list(MULTILABEL_LOSSES), "loss for several labels a record")
+    if options.stop != "patience":
+        raise EcglensError(f"stop={options.stop}: records may be of several classes here; expected stop=patience")
+
+
 def _plain(state: dict[str, Any]) -> dict[str, Any]:
     """A schedule's state without the functions that it makes anew by itself."""
     return {name: value for name, value in state.items() if not callable(value)}
@@ -289,6 +309,7 @@ def _fingerprint(
     digest = hashlib.sha256(said.encode())
     context = classifier.context_of(examples)
     known: list[NDArray[Any]] = [] if context is None else [context.numpy()]
+    known += [] if examples.multi_hot is None else [examples.multi_hot]
     known += [examples.table[_PLACES].to_numpy(np.int64)] if options.crop else []
     arrays: tuple[NDArray[Any], ...] = (rows, validation, examples.labels, examples.signals, *known)
     for array in arrays:

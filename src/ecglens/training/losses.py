@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ecglens.errors import choose
+from ecglens.errors import EcglensError, choose
+from ecglens.training.challenge import challenge_weights
 
 Loss = Callable[..., Tensor]  # (logits, labels) to the mean over the batch
 
@@ -46,3 +47,62 @@ def inverse_frequency(labels: Tensor, n_classes: int) -> Tensor:
     weights[occurs] = 1 / counts[occurs]
     weights[occurs] /= weights[occurs].mean()
     return weights.float()
+
+
+def wbce(pos_weight: Tensor) -> Loss:
+    """Binary cross-entropy, mean over batch and classes, in which the positives of a class count `pos_weight` (class,).
+
+    The loss takes logits and labels, float of 0 or 1, both (example, class).
+    """
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        # in the precision of the labels: under autocast logits may be bfloat16
+        return functional.binary_cross_entropy_with_logits(logits.to(labels), labels, pos_weight=pos_weight.to(labels))
+
+    return loss
+
+
+def negatives_per_positive(labels: Tensor) -> Tensor:
+    """Negatives / positives of each class among `labels` (example, class), float32 (class,); 1 where one side is empty."""
+    positive = labels.double().sum(0)
+    negative = len(labels) - positive
+    some = (positive > 0) & (negative > 0)
+    return torch.where(some, negative / positive.clamp(min=1), 1.0).float()
+
+
+def macro_obs(weights: Tensor) -> Loss:
+    """Minus what the answers earn in the Challenge 2020, softly: mean over the batch of -sum(weights * t p^T) / N (Lin 2020).
+
+    weights (true class, answered class). p are the sigmoids and N = sum over classes of (1 - t) p + t, at least 1: the soft
+    size of the union of true and answered classes, of each record alone. The paper sums over the batch; the mean only rescales
+    it. With p of 0 and 1 this is minus the official observed score over the number of records. An example without a class
+    earns nothing and gives no gradient. The loss takes logits and labels, float of 0 or 1, both (example, class).
+    """
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        p = logits.to(labels).sigmoid()  # in the precision of the labels: under autocast logits may be bfloat16
+        union = ((1 - labels) * p + labels).sum(1).clamp(min=1)
+        return -((labels @ weights.to(labels) * p).sum(1) / union).mean()
+
+    return loss
+
+
+MULTILABEL_LOSSES = ("macro-obs", "wbce")
+
+
+def multilabel_loss(name: str, labels: Tensor, classes: tuple[str, ...]) -> Loss:
+    """The multi-label loss of that name, "wbce" or "macro-obs", for these training labels (example, class) and classes.
+
+    Raises EcglensError for another name, labels that do not fit the classes, and for "macro-obs" where a class has no weight
+    in the Challenge 2020, such as PTB-XL's superclasses.
+    """
+    choose(name, list(MULTILABEL_LOSSES), "loss for several labels a record")
+    if labels.ndim != 2 or labels.shape[1] != len(classes) or not len(labels):
+        raise EcglensError(f"labels have shape {tuple(labels.shape)}; expected (1 or more, {len(classes)} classes)")
+    if name == "wbce":
+        return wbce(negatives_per_positive(labels))
+    try:
+        weights = challenge_weights(classes)
+    except EcglensError as why:
+        raise EcglensError(f"loss 'macro-obs' needs the Challenge's weights, but {why}; or choose loss 'wbce'") from why
+    return macro_obs(torch.from_numpy(weights))

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecglens.errors import EcglensError, choose
+from ecglens.training.challenge import challenge_score as challenge_score
 
 Array = NDArray[np.float64]
 
@@ -35,10 +36,10 @@ def class_scores(confusion: Array) -> dict[str, Array]:
     support, claimed = confusion.sum(-1), confusion.sum(-2)
     total = confusion.sum((-2, -1))[..., None]
     return {
-        "precision": _ratio(hit, claimed),
-        "recall": _ratio(hit, support),
-        "f1": _ratio(2 * hit, support + claimed),
-        "specificity": _ratio(total - support - claimed + hit, total - support),
+        "precision": ratio(hit, claimed),
+        "recall": ratio(hit, support),
+        "f1": ratio(2 * hit, support + claimed),
+        "specificity": ratio(total - support - claimed + hit, total - support),
         "support": support,
         "claimed": claimed,
     }
@@ -54,10 +55,10 @@ def overall_scores(confusion: Array, counted: NDArray[np.bool_] | None = None) -
     scores = class_scores(confusion)
     present = scores["support"] > 0
     in_all = present | ~(np.zeros(present.shape[-1], bool) if counted is None else counted)
-    out = {"accuracy": _ratio(np.trace(confusion, axis1=-2, axis2=-1), confusion.sum((-2, -1)))}
+    out = {"accuracy": ratio(np.trace(confusion, axis1=-2, axis2=-1), confusion.sum((-2, -1)))}
     for name in PER_CLASS:
-        out[f"macro_{name}"] = _ratio((scores[name] * present).sum(-1), present.sum(-1))
-        out[f"macro_{name}_all"] = _ratio((scores[name] * in_all).sum(-1), in_all.sum(-1))
+        out[f"macro_{name}"] = ratio((scores[name] * present).sum(-1), present.sum(-1))
+        out[f"macro_{name}_all"] = ratio((scores[name] * in_all).sum(-1), in_all.sum(-1))
     return out
 
 
@@ -123,13 +124,13 @@ def score(
         raise EcglensError("there are no test examples to score")
     predicted = probabilities.argmax(1).astype(np.int64)
     by_patient, names = confusion_by_patient(truth, predicted, patients, len(classes))
-    draws = _draws(len(names), replicates, seed)
+    draws = patient_draws(len(names), replicates, seed)
     resampled = np.einsum("rp,pij->rij", draws, by_patient)
     confusion = by_patient.sum(0)
     flat: dict[str, float | int] = {"n": len(truth), "patients": len(names)}
     again = overall_scores(resampled, confusion.sum(1) > 0)
     for name, value in overall_scores(confusion).items():
-        flat |= _with_interval(name, float(value), again[name])
+        flat |= with_interval(name, float(value), again[name])
     suffix = "" if average_over == "present" else "_all"
     flat |= {f"headline_macro_{name}": flat[f"macro_{name}{suffix}"] for name in PER_CLASS}
     per_class = _per_class_table(truth, probabilities, patients, classes, confusion, resampled, draws)
@@ -168,14 +169,14 @@ def _per_class_table(
         occurs = again["support"][:, label] > 0
         for metric in PER_CLASS:
             value = float(once[metric][label]) if once["support"][label] else np.nan
-            row |= _with_interval(metric, value, np.where(occurs, again[metric][:, label], np.nan))
+            row |= with_interval(metric, value, np.where(occurs, again[metric][:, label], np.nan))
         for metric, values, replicas in zip(
             ("auc", "average_precision"),
             ranking_scores(truth == label, probabilities[:, label]),
             ranking_scores(truth == label, probabilities[:, label], weights),
             strict=True,
         ):
-            row |= _with_interval(metric, float(values[0]), replicas)
+            row |= with_interval(metric, float(values[0]), replicas)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -191,13 +192,14 @@ def _per_patient_table(by_patient: Array, names: NDArray[np.generic], classes: t
     return table
 
 
-def _draws(n_patients: int, replicates: int, seed: int) -> Array:
+def patient_draws(n_patients: int, replicates: int, seed: int) -> Array:
     """How often each patient is drawn in each replicate (replicate, patient)."""
     rng = np.random.default_rng([seed, 3])
     return rng.multinomial(n_patients, np.full(n_patients, 1 / n_patients), size=replicates).astype(np.float64)
 
 
-def _with_interval(name: str, value: float, replicas: Array) -> dict[str, float]:
+def with_interval(name: str, value: float, replicas: Array) -> dict[str, float]:
+    """A metric's value with `_low` and `_high`: 2.5 and 97.5 % of its replicas (replicate,), NaN where they all agree."""
     known = replicas[~np.isnan(replicas)]
     low, high = (np.nan, np.nan)
     if known.size and known.min() < known.max() and not np.isnan(value):
@@ -205,5 +207,6 @@ def _with_interval(name: str, value: float, replicas: Array) -> dict[str, float]
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
-def _ratio(part: Array, whole: Array) -> Array:
+def ratio(part: Array, whole: Array) -> Array:
+    """part / whole, 0 where whole is 0."""
     return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=whole > 0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ecglens.errors import EcglensError, choose
-from ecglens.training.losses import loss_named
+from ecglens.training.losses import LOSSES, MULTILABEL_LOSSES
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -22,15 +22,16 @@ OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 class TrainOptions:
     """How a network is trained.
 
-    loss: "cross-entropy", "focal" or "smoothed"; class_weights: "none", or "inverse": cross-entropy in which a class counts
-    with 1 / its frequency among the training rows, mean 1 over the classes; optimiser: "adam", "nadam", "adamw" or "sgd";
-    rate: (peak) learning rate; weight_decay: L2 term in the gradient of "adam", decoupled in "adamw", of no effect in the
-    others; schedule: "none", "plateau" (x 0.1 after two epochs without a better validation loss, floor 1e-6), "one-cycle" or
-    "step" (x 0.1 after every four epochs); stop: "patience", or "f1-falls" (see `ecglens.training.stopping`); patience: stop
-    after so many epochs without a better validation loss, 0 never; keep: weights of the "last" or the "best" epoch; bf16:
-    autocast to bfloat16; gain_jitter: standard deviation of a random log-gain per lead; rr_drop: how often the RR numbers
-    are hidden, so that the signal is learnt too; crop: up to this share of an example's signal is cut off, anew each time, at
-    the end farther from its R peak (see `ecglens.training.cropping`).
+    loss: "cross-entropy", "focal" or "smoothed", or, for records of several classes, "wbce" or "macro-obs"; class_weights:
+    "none", or "inverse": cross-entropy in which a class counts with 1 / its frequency among the training rows, mean 1 over the
+    classes; optimiser: "adam", "nadam", "adamw" or "sgd"; rate: (peak) learning rate; weight_decay: L2 term in the gradient of
+    "adam", decoupled in "adamw", of no effect in the others; schedule: "none", "plateau" (x 0.1 after two epochs without a
+    better validation loss, floor 1e-6), "one-cycle" or "step" (x 0.1 after every four epochs); stop: "patience", or "f1-falls"
+    (see `ecglens.training.stopping`); patience: stop after so many epochs without a better validation loss, 0 never; keep:
+    weights of the "last" or the "best" epoch; bf16: autocast to bfloat16; gain_jitter: standard deviation of a random log-gain
+    per lead; gain_from, gain_to: a random gain between these, of all leads together; rr_drop: how often the RR numbers are
+    hidden, so that the signal is learnt too; crop: up to this share of an example's signal is cut off, anew each time, at the
+    end farther from its R peak (see `ecglens.training.cropping`).
     """
 
     loss: str = "cross-entropy"
@@ -46,11 +47,13 @@ class TrainOptions:
     keep: str = "last"
     bf16: bool = True
     gain_jitter: float = 0.1
+    gain_from: float = 1.0
+    gain_to: float = 1.0
     rr_drop: float = 0.0
     crop: float = 0.0
 
     def __post_init__(self) -> None:
-        loss_named(self.loss)
+        choose(self.loss, sorted((*LOSSES, *MULTILABEL_LOSSES)), "loss")
         choose(self.optimiser, sorted(OPTIMISERS), "optimiser")
         choose(self.schedule, ["none", "one-cycle", "plateau", "step"], "schedule")
         choose(self.class_weights, ["inverse", "none"], "class_weights")
@@ -62,6 +65,8 @@ class TrainOptions:
                 raise EcglensError(f"{name} is {getattr(self, name)}; expected 0 or more")
         if not 0 < self.rate < float("inf"):
             raise EcglensError(f"rate is {self.rate}; expected a learning rate over 0")
+        if not 0 < self.gain_from <= self.gain_to < float("inf"):
+            raise EcglensError(f"gains from {self.gain_from} to {self.gain_to}; expected numbers above 0, the smaller first")
         if not 0 <= self.crop < 1:
             raise EcglensError(f"crop is {self.crop}; expected a share from 0 to less than 1")
         if self.rr_drop > 1:
