@@ -103,17 +103,26 @@ def data_verify(name: str, folder: Path | None) -> None:
     "--model",
     help="jones2020: cnn, lstm, resnet or resnet-rr.  vijayarangan2020: ecgnet, ecgnet-cam, hannun, zihlmann, or all for the "
     "paper's comparison table.  varandas2021: resnet50, small2d or resnet (1-D).  [default: cnn as published, else resnet; "
-    "ecgnet-cam; resnet50 as published, else small2d]",
+    "ecgnet-cam; resnet50 as published, else small2d; cnn-gap]",
 )
 @click.option(
     "--split",
     help="jones2020: holdout, patients, leave-patients-out or ds1-ds2.  vijayarangan2020: shuffled, patients or ds1-ds2.  "
-    "varandas2021: ds1-ds2 or patients.  [default: holdout; shuffled as published, else ds1-ds2; ds1-ds2]",
+    "varandas2021: ds1-ds2 or patients.  lin2020: folds, patients or single-label.  [default: holdout; shuffled as published, "
+    "else ds1-ds2; ds1-ds2; single-label as published, else folds for ptbxl and patients]",
 )
 @click.option(
     "--set-number", type=int, help="varandas2021: 1, the last of six beats gives the label, or 2, the first.  [default: 1]"
 )
-@click.option("--classes", help="jones2020: jones (eight classes) or aami.  vijayarangan2020: all (eight) or beats (five).")
+@click.option(
+    "--database", help="lin2020: cinc2020, ptbxl or cpsc2018, the folder of that name in --data.  [default: cinc2020]"
+)
+@click.option("--loss", help="lin2020: wbce or macro-obs.  [default: macro-obs, wbce for classes without Challenge weights]")
+@click.option(
+    "--classes",
+    help="jones2020: jones (eight classes) or aami.  vijayarangan2020: all (eight) or beats (five).  lin2020: challenge (24), "
+    "superclasses (five, ptbxl) or cpsc (nine, cpsc2018).",
+)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Change one option of the recipe; repeatable.")
 @click.option("--quick", is_flag=True, help="Few examples, short training: a look in one to fifteen minutes.")
 @click.option("--stop-after", help="examples, training, attribution or analysis; the same command goes on from there.")
@@ -145,6 +154,11 @@ def run(study: str, out: Path, **options: Any) -> None:
         with_sets = ", ".join(name for name, card in STUDIES.items() if card.sets)
         raise EcglensError(f"--set-number is for {with_sets}; {study} has one set")
     more = {"set_number": options["set_number"]} if STUDIES[study].sets else {}
+    for name in ("loss", "database"):
+        if STUDIES[study].losses:
+            more[name] = options[name]
+        elif options[name] is not None:
+            raise EcglensError(f"--{name} is for lin2020; leave it out for {study}")
     module = import_module(STUDIES[study].module)
     question = module.ask(
         options["recipe"], options["model"], options["split"], options["classes"], list(options["settings"]),

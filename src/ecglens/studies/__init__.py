@@ -14,6 +14,7 @@ class StudyCard:
     databases: tuple[str, ...]
     module: str
     sets: bool = False  # whether it has --set-number
+    losses: bool = False  # whether it has --loss and --database
 
 
 STUDIES = {
@@ -35,5 +36,12 @@ STUDIES = {
         ("mitdb", "simulated"),
         "ecglens.studies.varandas2021",
         sets=True,
+    ),
+    "lin2020": StudyCard(
+        "Explainable deep learning for twelve-lead ECGs: CNN-GAP with class activation maps on the 2020 Challenge",
+        "Lin and others (NTU-Accesslab); CinC 2020",
+        ("cinc2020", "ptbxl", "cpsc2018"),
+        "ecglens.studies.lin2020",
+        losses=True,
     ),
 }

@@ -43,8 +43,8 @@ class Sources:
         if not path.is_file():
             raise EcglensError(f"{path} is missing; run it again to the end")
         try:
-            # a class may be called 'NA', never 'not a number'
-            return pd.read_csv(path, keep_default_na=False, na_values=[""])
+            # a class may be called 'NA', never 'not a number', and a code of digits is a name as well
+            return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype={"class": str, "code": str})
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())[:120]
             raise EcglensError(f"{path} cannot be read ({reason}); run it again") from None

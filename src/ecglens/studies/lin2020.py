@@ -1,0 +1,173 @@
+"""Lin 2020: CNN-GAP on whole twelve-lead records, trained on the Challenge's own score; its class activation maps."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ecglens.attribution import explain
+from ecglens.attribution.attributions import Attributions
+from ecglens.errors import EcglensError, choose
+from ecglens.examples.clips import by_record
+from ecglens.examples.examples import Examples
+from ecglens.examples.splits import TEST, VALIDATION
+from ecglens.files import write_json, write_table
+from ecglens.models import Classifier, load
+from ecglens.recordings.databases import database
+from ecglens.recordings.places import find_database
+from ecglens.runs import COMPLETE, STOPPED, Run, start_run
+from ecglens.studies import stages
+from ecglens.studies.lin2020_material import Material, prepare
+from ecglens.studies.lin2020_recipe import CLASS_SETS, DATABASES, MODEL_NAMES, SPLITS, Question, recipe_for
+from ecglens.studies.options import with_settings
+from ecglens.training.losses import MULTILABEL_LOSSES
+from ecglens.training.multilabel import score_multilabel
+from ecglens.training.thresholds import Thresholds, choose_thresholds, decide
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the model says of the records of one side: truth, probabilities (record, class), and a row of the table each."""
+
+    truth: NDArray[np.bool_]
+    probabilities: NDArray[np.float64]
+    table: pd.DataFrame
+
+
+def ask(
+    recipe: str, model: str | None, split: str | None, classes: str | None, settings: list[str], *, quick: bool, seed: int,
+    loss: str | None = None, database: str | None = None,
+) -> Question:  # fmt: skip
+    """Check the user's words; by default the Challenge's database, and the loss that its authors made for it."""
+    name = choose(database or "cinc2020", list(DATABASES), "database")
+    model = choose(model or "cnn-gap", list(MODEL_NAMES), "model")
+    classes = choose(classes or next(iter(CLASS_SETS[name])), list(CLASS_SETS[name]), f"set of classes of {name}")
+    loss = loss or ("macro-obs" if classes == "challenge" else "wbce")
+    choose(loss, list(MULTILABEL_LOSSES), "loss")
+    if loss == "macro-obs" and classes != "challenge":
+        raise EcglensError(f"--loss macro-obs needs the Challenge's weights, which --classes {classes} have not; take wbce")
+    if split is None:
+        split = "single-label" if recipe == "as-published" else "folds" if name == "ptbxl" else "patients"
+    choose(split, list(SPLITS), "split")
+    values = with_settings(recipe_for(recipe, loss, classes, quick=quick), settings)
+    return Question(recipe, values, model, name, classes, split, quick, seed)
+
+
+def run(
+    question: Question, data: Path | None, out: Path, *, stop_after: str | None, overwrite: bool, or_simulated: bool = False
+) -> Run:
+    """Everything from files to the report, in stages; a net and maps that are there are not made again."""
+    if or_simulated or (data is not None and str(data) == "simulated"):
+        raise EcglensError("lin2020 has no simulated records: they have beats, not diagnoses; name a folder by --data")
+    which = database(question.database)
+    folder = find_database(which, data)
+    started = time.monotonic()
+    this = start_run(out, {"study": "lin2020", **asdict(question)}, overwrite=overwrite)
+    material = prepare(question, which, folder, this)
+    if stop_after == "examples":
+        return _stop(this)
+    classifier = train(question, material, this)
+    if stop_after == "training":
+        return _stop(this)
+    answers = predict(question, classifier, material, this)
+    maps = explain_all(question, classifier, material, this)
+    if stop_after == "attribution":
+        return _stop(this)
+    from ecglens.studies.lin2020_report import write_report
+    from ecglens.studies.lin2020_tables import analyse
+
+    analyse(question, classifier, material, answers, maps, (which, folder), this)
+    if stop_after == "analysis":
+        return _stop(this)
+    write_report(this)
+    this.note(status=COMPLETE, seconds=time.monotonic() - started)
+    return this
+
+
+def _stop(this: Run) -> Run:
+    this.note(status=STOPPED)
+    return this
+
+
+def train(question: Question, material: Material, this: Run) -> Classifier:
+    """The network, trained, with its thresholds: chosen on the validation side alone and saved with it."""
+    recipe = question.recipe
+    classifier = stages.train(
+        question.model, material.examples, material.plan, recipe.training, this, scale=recipe.scale, seed=question.seed,
+        activation="sigmoid",
+    )  # fmt: skip
+    if classifier.thresholds is None:
+        answers = ask_side(classifier, material, VALIDATION, recipe.join)
+        chosen = choose_thresholds(answers.truth, answers.probabilities, classifier.classes, recipe.goal)
+        classifier = replace(classifier, thresholds=tuple(float(value) for value in chosen.values))
+        _write_thresholds(chosen, classifier, this)
+        classifier.save(this.path)
+        classifier = load(this.path)
+    return classifier
+
+
+def _write_thresholds(chosen: Thresholds, classifier: Classifier, this: Run) -> None:
+    table = pd.DataFrame({"class": classifier.classes, "threshold": chosen.values})
+    table["kept"] = table["class"].isin(chosen.kept)
+    write_table(this.tables / "thresholds.csv", table)
+    this.note(thresholds={"goal": chosen.goal, "before": chosen.before, "after": chosen.after, "kept": list(chosen.kept)})
+
+
+def side_of(material: Material, side: str) -> Examples:
+    """The clips of one side."""
+    return material.examples.take(np.flatnonzero(material.plan.split == side))
+
+
+def ask_side(classifier: Classifier, material: Material, side: str, join: str) -> Answers:
+    """What the model says of the records of a side, clips put together."""
+    part = side_of(material, side)
+    assert part.multi_hot is not None
+    probabilities, table = by_record(classifier.probabilities(classifier.logits(part)), part, join)
+    first = ~part.table["record"].duplicated().to_numpy()
+    return Answers(part.multi_hot[first], probabilities, table)
+
+
+def predict(question: Question, classifier: Classifier, material: Material, this: Run) -> Answers:
+    """Answers to all test records; writes predictions.csv, metrics.json and tables/per_class.csv."""
+    answers = ask_side(classifier, material, TEST, question.recipe.join)
+    assert classifier.thresholds is not None
+    predicted = decide(answers.probabilities, classifier.thresholds)
+    patients = answers.table["patient"].to_numpy().astype(str)
+    scores = score_multilabel(
+        answers.truth, answers.probabilities, predicted, patients, classifier.classes, seed=question.seed
+    )
+    table = answers.table[["record", "patient", "clips"]].copy()
+    for k, name in enumerate(classifier.classes):
+        table[name], table[f"p_{name}"] = answers.truth[:, k].astype(int), answers.probabilities[:, k].astype(np.float32)
+        table[f"answered_{name}"] = predicted[:, k].astype(int)
+    write_table(this.path / "predictions.csv", table)
+    write_table(this.tables / "per_class.csv", scores.per_class)
+    about = {
+        "study": "lin2020", "recipe": question.recipe_name, "model": question.model, "split": question.split,
+        "database": question.database, "loss": question.recipe.loss, "classes": list(classifier.classes),
+        "data.kind": this.about["data"]["kind"], "test.shared_patients": this.about["shared_patients"],
+    }  # fmt: skip
+    metrics = about | {f"train.{key}": this.about["training"][key] for key in ("seconds", "rows", "epochs")}
+    metrics |= {f"test.{key}": value for key, value in scores.flat.items()}
+    for row in scores.per_class.to_dict("records"):
+        name = row.pop("class")
+        metrics |= {f"test.per_class.{name}.{key}": value for key, value in row.items()}
+    kept = this.path / "metrics.json"
+    if kept.is_file():  # what analysis found stays until it is found again
+        metrics = json.loads(kept.read_text(encoding="utf-8")) | metrics
+    write_json(kept, metrics)
+    return answers
+
+
+def explain_all(question: Question, classifier: Classifier, material: Material, this: Run) -> Attributions:
+    """Class activation maps of all test clips for every class, at the net's own resolution."""
+    part = side_of(material, TEST)
+    return explain(
+        classifier, part, ["cam"], target="all", out=this.path / "attributions" / "cam", seed=question.seed,
+    )  # fmt: skip

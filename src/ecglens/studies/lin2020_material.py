@@ -1,0 +1,172 @@
+"""The clips of a lin2020 run: read, cut, labelled and split, by fold, by patient, or as published."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ecglens.errors import EcglensError
+from ecglens.examples.clips import cut_clips
+from ecglens.examples.diagnoses import DiagnosisMap, diagnosis_map
+from ecglens.examples.examples import Examples
+from ecglens.examples.splits import TEST, TRAIN, VALIDATION, Plan
+from ecglens.files import write_table
+from ecglens.progress import say
+from ecglens.recordings.databases import Database, Skipped, read_records
+from ecglens.recordings.places import records_present
+from ecglens.runs import Run
+from ecglens.studies.lin2020_recipe import CLASS_SETS, Question
+from ecglens.studies.stages import expect_same_data, note_data
+
+_TRAINED = 2 / 3  # of each class's single-label records, as the counts of the paper's Table 4 imply
+_VALIDATED, _TESTED = 0.1, 0.25
+
+
+@dataclass(frozen=True)
+class Material:
+    """The clips of a run, what each is for, and the map that gave them their classes."""
+
+    examples: Examples
+    plan: Plan
+    labels: DiagnosisMap
+
+
+def prepare(question: Question, which: Database, folder: Path, this: Run) -> Material:
+    """Read, cut and split; writes examples.csv and its tables, and notes what was left out and why."""
+    labels = diagnosis_map(CLASS_SETS[question.database][question.classes])
+    there, missing = _records(which, folder, question.recipe.fs)
+    skipped: list[Skipped] = []
+    remarks: list[str] = []
+    recordings = read_records(which, folder, there, skipped, swap_leads=False, remarks=remarks)
+    examples, facts = cut_clips(recordings, labels, question.recipe.cutting, skipped)
+    for line in (*remarks[:10], *(f"left out: {item.record}: {item.reason}" for item in skipped[:10])):
+        say(line)
+    split = make_split(question.split, examples, fold_of(which, folder), question.seed)
+    plan = plan_clips(split, examples, question.recipe.oversample, question.seed)
+    records = sorted(set(examples.column("record")))
+    data = note_data(which, folder, records, missing, skipped, remarks)
+    expect_same_data(this, data)
+    _write_clips(examples, plan, this)
+    write_table(this.tables / "label-map.csv", labels.table())
+    shared = _shared(examples, plan.split)
+    this.note(data=data, clips=asdict(facts), shared_patients=shared, label_map={"name": labels.name, "source": labels.source,
+              "warnings": list(labels.warnings)})  # fmt: skip
+    return Material(examples, plan, labels)
+
+
+def _records(which: Database, folder: Path, fs: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The records to read; PTB-XL has each at two rates, the nearer one above is taken where all are there."""
+    there, missing = records_present(which, folder)
+    if which.layout == "ptbxl" and fs > 100:
+        high = tuple(name.removesuffix("_lr") + "_hr" for name in there if name.endswith("_lr"))
+        if all(any(folder.glob(f"records500/*/{name}.hea")) for name in high[:: max(len(high) // 50, 1)]):
+            return high, missing
+        say(f"not all records are there at 500 Hz: those at 100 Hz are resampled to {fs:g} Hz")
+    return there, missing
+
+
+def fold_of(which: Database, folder: Path) -> dict[str, int]:
+    """Fold of each record, where the publisher has folds; else nothing."""
+    if which.layout != "ptbxl":
+        return {}
+    from ecglens.recordings.ptbxl_reader import ptbxl_table
+
+    table = ptbxl_table(folder)
+    return {
+        name: int(fold)
+        for column in ("record100", "record500")
+        for name, fold in zip(table[column], table["strat_fold"], strict=True)
+    }
+
+
+def make_split(name: str, examples: Examples, folds: dict[str, int], seed: int) -> NDArray[np.str_]:
+    """'train', 'validation' or 'test' for each clip, all clips of a record alike. See `lin2020_recipe.SPLITS`.
+
+    Raises EcglensError where a side would be empty, or the database has no folds.
+    """
+    if name == "folds":
+        if not folds:
+            raise EcglensError("the database has no folds; choose --split patients")
+        fold = np.array([folds[record] for record in examples.column("record")])
+        split = np.where(fold == 10, TEST, np.where(fold == 9, VALIDATION, TRAIN))
+    elif name == "patients":
+        split = _by_group(examples.column("patient").astype(str), seed)
+    else:
+        split = _single_label(examples, seed)
+    for side in (TRAIN, VALIDATION, TEST):
+        if not (split == side).any():
+            raise EcglensError(f"no clip for the {side} side; add records or choose another --split")
+    return split.astype("<U10")
+
+
+def _by_group(groups: NDArray[np.str_], seed: int) -> NDArray[np.str_]:
+    names, who = np.unique(groups, return_inverse=True)
+    order = np.random.default_rng([seed, 21]).permutation(len(names))
+    place = np.empty(len(names))
+    place[order] = (np.arange(len(names)) + 0.5) / len(names)
+    side = np.where(place < _TESTED, TEST, np.where(place < _TESTED + _VALIDATED, VALIDATION, TRAIN))
+    return side[who]
+
+
+def _single_label(examples: Examples, seed: int) -> NDArray[np.str_]:
+    """As published: class by class among records with one class, whoever they are of."""
+    rng = np.random.default_rng([seed, 22])
+    record = pd.factorize(examples.column("record"))[0]
+    first = np.unique(record, return_index=True)[1]
+    label = examples.labels[first]
+    side = np.full(len(first), TRAIN, "<U10")
+    for one in np.unique(label[label >= 0]):
+        mine = rng.permutation(np.flatnonzero(label == one))
+        side[mine[: round((1 - _TRAINED) * len(mine))]] = TEST
+    rest = rng.permutation(np.flatnonzero(side == TRAIN))
+    side[rest[: round(_VALIDATED * len(rest))]] = VALIDATION
+    return side[record]
+
+
+def plan_clips(split: NDArray[np.str_], examples: Examples, oversample: float, seed: int) -> Plan:
+    """Rows to train on, those of rare classes again until each class has `oversample` of the largest one's clips.
+
+    A class with one clip is drawn as often as any other; a clip of several classes counts in each.
+    """
+    hot = examples.multi_hot
+    if hot is None:
+        raise EcglensError("clips have one class each here; expected multi_hot labels")
+    rows = np.flatnonzero(split == TRAIN)
+    rng, drawn = np.random.default_rng([seed, 23]), [rows]
+    wanted = round(oversample * hot[rows].sum(0).max(initial=0))
+    for label in np.argsort(hot[rows].sum(0), kind="stable"):
+        every = np.concatenate(drawn)
+        mine, lacking = rows[hot[rows, label]], wanted - int(hot[every, label].sum())
+        if len(mine) and lacking > 0:
+            drawn.append(rng.choice(mine, lacking))
+    every = np.concatenate(drawn)
+    return Plan(split, every, np.flatnonzero(split == VALIDATION), np.bincount(every, minlength=len(split)))
+
+
+def _shared(examples: Examples, split: NDArray[np.str_]) -> list[str]:
+    """Patients on both sides of the split."""
+    patients = examples.column("patient").astype(str)
+    return sorted(set(patients[split == TEST]) & set(patients[split != TEST]))
+
+
+def _write_clips(examples: Examples, plan: Plan, this: Run) -> None:
+    """examples.csv: a row per clip; tables/splits.csv: records of each class on each side, and clips that training draws."""
+    hot = examples.multi_hot
+    assert hot is not None
+    columns = ["id", "record", "patient", "clip", "start", "valid_start", "valid_stop", "recorded_fs"]
+    table = examples.table[columns].copy()
+    table["split"], table["times_drawn"] = plan.split, plan.times
+    for k, name in enumerate(examples.classes):
+        table[name] = hot[:, k].astype(int)
+    write_table(this.path / "examples.csv", table)
+    rows = []
+    for k, name in enumerate(examples.classes):
+        for side in (TRAIN, VALIDATION, TEST):
+            mine = (plan.split == side) & hot[:, k]
+            records = len(set(examples.column("record")[mine]))
+            rows.append({"class": name, "split": side, "n": records, "drawn": int(plan.times[mine].sum())})
+    write_table(this.tables / "splits.csv", pd.DataFrame(rows))

@@ -1,0 +1,140 @@
+"""From answers and class activation maps of lin2020 to the tables of the report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ecglens.analysis.planted_spike import spike_effect
+from ecglens.attribution.attributions import Attributions
+from ecglens.attribution.cams import linear_head
+from ecglens.examples.clips import by_record, cut_clips
+from ecglens.examples.examples import Examples
+from ecglens.examples.splits import TEST
+from ecglens.files import write_json, write_table, written_whole
+from ecglens.models import Classifier
+from ecglens.recordings.databases import Database, Skipped, read_records
+from ecglens.recordings.resampling import resampled
+from ecglens.runs import Run
+from ecglens.studies.lin2020 import Answers, side_of
+from ecglens.studies.lin2020_material import Material
+from ecglens.studies.lin2020_recipe import REASONS, Question, recipe_for
+from ecglens.studies.options import differing_options
+from ecglens.training.thresholds import decide
+
+RATES = (257.0, 500.0, 1000.0)  # Hz; what hospitals send, and the rate that was new to the authors' entry
+_AT_OTHER_RATES = 60  # test records
+SPIKED = "V2"
+
+
+def analyse(
+    question: Question, classifier: Classifier, material: Material, answers: Answers, maps: Attributions,
+    where: tuple[Database, Path], this: Run,
+) -> None:  # fmt: skip
+    """Write every table that the report reads, and add what was found to metrics.json."""
+    part = side_of(material, TEST)
+    found = _identity(classifier, part, maps)
+    found |= _spikes(classifier, part, question.seed, this)
+    found |= _rates(question, classifier, material, where, this)
+    _write_shown(classifier, part, answers, maps, this)
+    _write_recipes(question, this)
+    metrics = json.loads((this.path / "metrics.json").read_text(encoding="utf-8")) | found
+    write_json(this.path / "metrics.json", metrics)
+
+
+def _identity(classifier: Classifier, part: Examples, maps: Attributions) -> dict[str, float]:
+    """How far the mean of a map and the bias are from the logit, at most, over all clips and classes; ms of a cell."""
+    cells = maps.native("cam")
+    head, _ = linear_head(classifier)
+    bias = head.bias.detach().cpu().numpy()
+    logits, worst = classifier.logits(part), 0.0
+    for start in range(0, len(part), 256):
+        rows = np.arange(start, min(start + 256, len(part)))
+        mean = np.asarray(cells[rows], np.float64).reshape(len(rows), len(classifier.classes), -1).mean(2)
+        worst = max(worst, float(np.abs(mean + bias - logits[rows]).max()))
+    n_cells = int(np.prod(cells[:1].shape[2:]))
+    return {"cam.identity_error": worst, "cam.cells": n_cells, "cam.ms_a_cell": 1000 * part.length / part.fs / n_cells}
+
+
+def _spikes(classifier: Classifier, part: Examples, seed: int, this: Run) -> dict[str, float]:
+    """tables/spike.csv: a spike in one lead of each test clip, and what map and lead-wise occlusion make of it."""
+    table = spike_effect(classifier, part, SPIKED, seed=seed)
+    write_table(this.tables / "spike.csv", table)
+    return {
+        "spike.map_before": float(table["map_before"].mean()), "spike.map_after": float(table["map_after"].mean()),
+        "spike.chance": float(table["chance"].mean()), "spike.lead_found": float(table["found"].mean()),
+        "spike.lead_found_before": float(table["found_before"].mean()),
+        "spike.logit_change": float((table["logit_after"] - table["logit_before"]).abs().mean()),
+    }  # fmt: skip
+
+
+def _rates(
+    question: Question, classifier: Classifier, material: Material, where: tuple[Database, Path], this: Run
+) -> dict[str, float]:
+    """tables/rates.csv: the same test records given at other rates; by how much probabilities differ."""
+    which, folder = where
+    part = side_of(material, TEST)
+    names = part.table["record"].drop_duplicates().astype(str).tolist()
+    pick = np.sort(np.random.default_rng([question.seed, 24]).permutation(len(names))[:_AT_OTHER_RATES])
+    recordings = list(read_records(which, folder, tuple(names[k] for k in pick), [], swap_leads=False))
+    given: dict[float, NDArray[np.float64]] = {}
+    for fs in (0.0, *RATES):
+        others = recordings if fs == 0 else [replace(resampled(each, fs), remarks=()) for each in recordings]
+        skipped: list[Skipped] = []
+        examples, _ = cut_clips(others, material.labels, question.recipe.cutting, skipped)
+        given[fs] = by_record(classifier.probabilities(classifier.logits(examples)), examples, question.recipe.join)[0]
+    rows = []
+    for fs in RATES:
+        away = np.abs(given[fs] - given[0.0])
+        rows.append(
+            {"rate": fs, "records": len(away), "mean": away.mean(), "largest": away.max(), "within_.02": (away <= 0.02).mean()}
+        )
+    write_table(this.tables / "rates.csv", pd.DataFrame(rows))
+    return {f"rates.{row['rate']:g}.largest": float(row["largest"]) for row in rows}
+
+
+def _write_shown(classifier: Classifier, part: Examples, answers: Answers, maps: Attributions, this: Run) -> None:
+    """tables/shown.npz: for each class the middle one of the records that have it and are answered so, else that have it."""
+    assert classifier.thresholds is not None
+    said = decide(answers.probabilities, classifier.thresholds)
+    first = np.flatnonzero(~part.table["record"].duplicated().to_numpy())
+    arrays: dict[str, NDArray[Any]] = {"fs": np.array(part.fs)}
+    shown, cells = [], maps.native("cam")
+    for k, name in enumerate(classifier.classes):
+        right = np.flatnonzero(answers.truth[:, k] & said[:, k])
+        mine = right if len(right) else np.flatnonzero(answers.truth[:, k])
+        if not len(mine):
+            continue
+        record = int(mine[len(mine) // 2])
+        row = int(first[record])
+        shown.append(
+            {
+                "class": name, "id": part.table["id"].iloc[row], "right": bool(len(right)),
+                "probability": float(answers.probabilities[record, k]), "threshold": classifier.thresholds[k],
+                "start": int(part.table["valid_start"].iloc[row]), "stop": int(part.table["valid_stop"].iloc[row]),
+            }
+        )  # fmt: skip
+        arrays[f"signal {len(shown) - 1}"] = part.signals[row]
+        arrays[f"cam {len(shown) - 1}"] = np.asarray(cells[np.array([row])], np.float32).reshape(len(classifier.classes), -1)[
+            k
+        ]
+    write_table(this.tables / "shown.csv", pd.DataFrame(shown))
+    with written_whole(this.tables / "shown.npz") as beside, beside.open("wb") as handle:
+        np.savez_compressed(handle, **arrays)  # type: ignore[arg-type]
+
+
+def _write_recipes(question: Question, this: Run) -> None:
+    """tables/recipes.csv: the options on which the two recipes differ, the value of this run, and why it matters."""
+    loss, classes = question.recipe.loss, question.classes
+    published, corrected, own = (
+        recipe_for(name, loss, classes, quick=False) for name in ("as-published", "corrected", question.recipe_name)
+    )
+    rows = differing_options((published, corrected), own, question.recipe, REASONS)
+    write_table(this.tables / "recipes.csv", pd.DataFrame(rows))
+    write_json(this.tables / "recipe.json", asdict(question.recipe))
