@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -217,3 +218,26 @@ def test_what_is_asked_without_words() -> None:
     question = ask("corrected", None, None, None, [], quick=False, seed=0, database="ptbxl")
     assert (question.classes, question.recipe.loss, question.split) == ("superclasses", "wbce", "folds")
     assert ask("as-published", None, None, None, [], quick=False, seed=0).split == "single-label"
+
+
+# ------------------------------------------------------------------------------------------------ two losses
+
+
+def test_the_other_loss_stands_beside(
+    run: Path, short_run: Callable[..., Any], ecglens: Callable[..., Any], tmp_path: Path
+) -> None:
+    other = tmp_path / "wbce"
+    assert short_run(other, "--loss", "wbce").code == 0
+    mine = Path(shutil.copytree(run, tmp_path / "mine"))
+    done = ecglens("report", mine, "--beside", other)
+    assert done.code == 0, done.err
+    words = _words(mine)
+    assert "wbce, corrected, seed 0" in words
+    assert "F1 by class, of both runs" in words
+    for one in (run, other):
+        assert f"{_metrics(one)['test.challenge_score']:.3f}" in words
+        assert f"{_metrics(one)['test.macro_f1']:.3f}" in words
+    assert "nothing tells them apart" in ecglens("report", run, "--beside", mine).complaint
+    elsewhere = tmp_path / "elsewhere"
+    assert short_run(elsewhere, "--seed", "1").code == 0
+    assert "use the same --seed" in ecglens("report", mine, "--beside", elsewhere).complaint

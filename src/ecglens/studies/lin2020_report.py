@@ -31,20 +31,32 @@ _SHOWN_WHOLE = 2  # records drawn with all leads
 
 
 def redraw(run: Run, beside: Run | None = None) -> Path:
-    """`write_report` for a folder that may have been changed since; raises EcglensError where it does not hold a whole run."""
-    if beside is not None:
-        raise EcglensError("lin2020 has no --beside; leave it out")
-    run.expect_complete()
+    """`write_report` for folders that may have been changed since; raises EcglensError where they do not hold a whole run.
+
+    beside: a run of the same records, classes and split, such as one with the other loss.
+    """
+    for each in (run, beside):
+        if each is not None:
+            each.expect_complete()
+            if each.about["asked"]["study"] != "lin2020":
+                raise EcglensError(f"{each.path} is a run of {each.about['asked']['study']}; expected one of lin2020")
     with blamed(run):
-        return write_report(run)
+        return write_report(run, beside)
 
 
-def write_report(run: Run) -> Path:
+def write_report(run: Run, beside: Run | None = None) -> Path:
     """Draw all figures from the tables and write report.html."""
     source = Sources(run)
+    sides = {_name(source): source}
+    if beside is not None:
+        with blamed(beside):
+            other = Sources(beside)
+            _expect_alike(source, other)
+            sides[_name(other)] = other
     sections = [
-        _asked(source), _data(source), _scores(source), _maps(source), _spike(source), _rates(source), _recipes(source),
-        _meaning(), Section("Label map", _warnings(source), [sheet(source.table("label-map"), "label-map", "Code to class")]),
+        _asked(source), _data(source), _scores(source, sides), _maps(source), _spike(source), _rates(source),
+        _recipes(source), _meaning(),
+        Section("Label map", _warnings(source), [sheet(source.table("label-map"), "label-map", "Code to class")]),
     ]  # fmt: skip
     data = run.about["data"]
     banner = f"REAL ECGs: {data['title']}. {NOT_FOR_PATIENTS}" + (" A quick run." if source.asked["quick"] else "")
@@ -52,6 +64,27 @@ def write_report(run: Run) -> Path:
     path = run.path / "report.html"
     write_html(path, heading, banner, _facts(source), sections)
     return path
+
+
+def _name(source: Sources) -> str:
+    """What tells a run from another one of the same records."""
+    asked = source.asked
+    return f"{source.recipe['loss']}, {asked['recipe_name']}{', quick' if asked['quick'] else ''}, seed {asked['seed']}"
+
+
+def _expect_alike(source: Sources, other: Sources) -> None:
+    """Scores of other records or classes beside each other would compare nothing."""
+    for key in ("database", "classes", "split"):
+        if source.asked[key] != other.asked[key]:
+            raise EcglensError(
+                f"{other.run.path} has {key} {other.asked[key]}, {source.run.path} has {source.asked[key]}; "
+                "--beside expects a "
+                "run of the same records, classes and split"
+            )
+    if source.table("splits").drop(columns="drawn").to_dict() != other.table("splits").drop(columns="drawn").to_dict():
+        raise EcglensError(f"{other.run.path} has other records on its sides than {source.run.path}; use the same --seed")
+    if _name(source) == _name(other):
+        raise EcglensError(f"{other.run.path} and {source.run.path} are both '{_name(source)}': nothing tells them apart")
 
 
 def _facts(source: Sources) -> list[tuple[str, str]]:
@@ -143,65 +176,75 @@ def _warnings(source: Sources) -> list[str]:
     return [f"Classes: {told['name']}; {told['source']}.", *told["warnings"]]
 
 
-def _scores(source: Sources) -> Section:
+def _scores(source: Sources, sides: dict[str, Sources]) -> Section:
     metrics, names = source.metrics, _names(source)
-    overall = pd.DataFrame(
-        [{"": words, "test": _said(metrics, key)} for key, words in _OVERALL.items() if f"test.{key}" in metrics]
-    )
+    rows = []
+    for key, words in _OVERALL.items():
+        if f"test.{key}" in metrics:
+            rows.append({"": words} | {name: _said(each.metrics, key) for name, each in sides.items()})
     per_class = source.table("per_class").merge(source.table("thresholds"), on="class")
     per_class = with_intervals(per_class, _PER_CLASS)
     per_class.insert(0, "name", per_class["class"].map(names))
-    sheets = [
-        sheet(overall, "metrics", "Over all classes"),
-        sheet(
-            per_class[["name", "support", "patients", "predicted", "threshold", *_PER_CLASS]], "per_class", "Class by class"
-        ),
-    ]
+    shown = ["name", "support", "patients", "predicted", "threshold", *_PER_CLASS]
     text = ["Intervals are 95 %, from a bootstrap over patients. A class without a test record has no figures."]
+    if len(sides) > 1:
+        first, other = list(sides)
+        text.append(f"Class by class, and in all sections below, the page is of '{first}'; beside it stands '{other}'.")
+    sheets = [
+        sheet(pd.DataFrame(rows), "metrics", "Over all classes"),
+        sheet(per_class[shown], "per_class", "Class by class"),
+    ]
+    if len(sides) > 1:
+        sheets.append(sheet(_f1_beside(sides, names), "per_class", "F1 by class, of both runs"))
     kept = source.run.about["thresholds"]["kept"]
     if kept:
         text.append(f"No validation record of {', '.join(names[name] for name in kept)}: their thresholds stay .5.")
     if source.asked["classes"] == "challenge":
-        sheets += _beside_the_paper(source, names)
+        sheets += _beside_the_paper(sides, names)
         text.append(
-            "The paper's Table 4 calls 'accuracy' what with its F1 can only be recall, and its numbers of "
-            "records are those that "
-            "train. By macro F1 the loss that wins the Challenge's score (.582 for .549) loses (.281 for .288)."
+            "The paper's Table 4 calls 'accuracy' what with its F1 can only be recall, and its numbers of records are those "
+            "that train. By macro F1 the loss that wins the Challenge's score (.582 for .549) loses (.281 for .288)."
         )
     return Section("How good is it", text, sheets)
 
 
-def _beside_the_paper(source: Sources, names: dict[str, str]) -> list[Sheet]:
+def _f1_beside(sides: dict[str, Sources], names: dict[str, str]) -> pd.DataFrame:
+    """F1 of each class with its interval, a column for each run."""
+    out: dict[str, Any] = {}
+    for name, source in sides.items():
+        table = with_intervals(source.table("per_class"), ["f1"])
+        out["class"] = table["class"].map(names)
+        out["support"] = table["support"]
+        out[name] = table["f1"]
+    return pd.DataFrame(out)
+
+
+def _beside_the_paper(sides: dict[str, Sources], names: dict[str, str]) -> list[Sheet]:
     """Tables 2 to 4 of the paper, ours beside."""
-    metrics, loss = source.metrics, source.recipe["loss"]
-    two = pd.DataFrame(
-        [
-            {"loss": name, "paper, own validation": own, "paper, official validation": official,
-             "ours, test": metrics["test.challenge_score"] if name == loss else None}
-            for name, (own, official) in TABLE_2.items()
-        ], dtype=object,
-    )  # fmt: skip
+    two, three, four = [], [], []
+    for loss, (own, official) in TABLE_2.items():
+        row: dict[str, Any] = {"loss": loss, "paper, own validation": own, "paper, official validation": official}
+        ours = {name: each for name, each in sides.items() if each.recipe["loss"] == loss}
+        two.append(row | {f"ours, test: {name}": each.metrics["test.challenge_score"] for name, each in ours.items()})
     columns = ["validation", "test 1", "test 2", "test 3", "full test"]
-    three = pd.DataFrame(
-        [{"entry": name, **dict(zip(columns, row, strict=True))} for name, row in TABLE_3.items()], dtype=object
-    )
-    ours = source.table("per_class").set_index("class")
-    rows = []
-    for name, (recall, macro_obs, wbce, n) in TABLE_4.items():
-        row: dict[str, Any] = {"class": names.get(name, name), "paper, records": n, "paper, recall": recall}
+    for entry, scores in TABLE_3.items():
+        three.append({"entry": entry, **dict(zip(columns, scores, strict=True))})
+    tables = {name: each.table("per_class").set_index("class") for name, each in sides.items()}
+    for code, (recall, macro_obs, wbce, n) in TABLE_4.items():
+        row = {"class": names.get(code, code), "paper, records": n, "paper, recall": recall}
         row |= {"paper, F1 macro-obs": macro_obs, "paper, F1 wbce": wbce}
-        if name in ours.index:
-            own = ours.loc[name]
-            row |= {
-                "ours, records": int(own["support"]),
-                "ours, recall": float(own["recall"]),
-                f"ours, F1 {loss}": float(own["f1"]),
-            }
-        rows.append(row)
+        for name, table in tables.items():
+            if code in table.index:
+                row |= {
+                    "ours, records": int(table.loc[code, "support"]),
+                    f"ours, recall: {name}": float(table.loc[code, "recall"]),
+                }
+                row[f"ours, F1: {name}"] = float(table.loc[code, "f1"])
+        four.append(row)
     return [
-        sheet(two, "metrics", "Table 2: the Challenge's score by loss"),
-        sheet(three, "metrics", "Table 3: entries of the Challenge"),
-        sheet(pd.DataFrame(rows, dtype=object), "per_class", "Table 4: class by class"),
+        sheet(pd.DataFrame(two, dtype=object), "metrics", "Table 2: the Challenge's score by loss"),
+        sheet(pd.DataFrame(three, dtype=object), "metrics", "Table 3: entries of the Challenge"),
+        sheet(pd.DataFrame(four, dtype=object), "per_class", "Table 4: class by class"),
     ]
 
 
