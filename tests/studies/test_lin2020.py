@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 
+from ecglens.errors import EcglensError
 from ecglens.examples.clips import ClipOptions
-from ecglens.models import load
-from ecglens.studies.lin2020 import ask
+from ecglens.models import create, load
+from ecglens.recordings.twelve import STANDARD
+from ecglens.studies.lin2020 import ask, take_over
 from ecglens.studies.lin2020_material import plan_clips
 from ecglens.studies.lin2020_recipe import REASONS, recipe_for
 from ecglens.studies.options import differences
@@ -241,3 +244,46 @@ def test_the_other_loss_stands_beside(
     elsewhere = tmp_path / "elsewhere"
     assert short_run(elsewhere, "--seed", "1").code == 0
     assert "use the same --seed" in ecglens("report", mine, "--beside", elsewhere).complaint
+
+
+# ------------------------------------------------------------------------------------------------ fifths, and nets taken over
+
+
+def test_five_fifths_test_every_record_once_and_never_share_a_patient(short_run: Callable[..., Any], tmp_path: Path) -> None:
+    tested: list[str] = []
+    for fold in range(5):
+        out = tmp_path / str(fold)
+        done = short_run(out, "--split", "fifths", "--set", f"fold={fold}", "--stop-after", "examples")
+        assert done.code == 0, done.err
+        rows = pd.read_csv(out / "examples.csv").drop_duplicates("record")
+        tested += rows.loc[rows["split"] == "test", "record"].tolist()
+        assert rows["split"].value_counts().to_dict() == {"train": 36, "test": 12, "validation": 12}
+    assert sorted(tested) == sorted(set(tested))
+    assert len(tested) == 60
+
+
+def test_records_are_chosen_by_how_their_names_begin(short_run: Callable[..., Any], tmp_path: Path) -> None:
+    done = short_run(tmp_path / "run", "--set", "only=A004", "--stop-after", "examples")
+    assert done.code == 0, done.err
+    rows = pd.read_csv(tmp_path / "run" / "examples.csv")
+    assert set(rows["record"]) == {f"A{number:04d}" for number in range(40, 50)}
+    assert "no record of cinc2020 begins so" in short_run(tmp_path / "none", "--set", "only=Z").complaint
+
+
+def test_all_layers_but_the_last_are_taken_over(run: Path, short_run: Callable[..., Any], tmp_path: Path) -> None:
+    trained, fresh = load(run), create("cnn-gap", classes=["a"], leads=STANDARD, length=500, fs=50, activation="sigmoid")
+    head = fresh.module.head.weight.detach().clone()
+    take_over(fresh, trained)
+    for name, value in trained.module.state_dict().items():
+        if not name.startswith("head."):
+            assert torch.equal(fresh.module.state_dict()[name], value), name
+    assert torch.equal(fresh.module.head.weight, head)
+    other = create("cnn-gap", classes=["a"], leads=STANDARD, length=500, fs=100, activation="sigmoid")
+    with pytest.raises(EcglensError, match=r"the net there has fs 50\.0, this one 100\.0"):
+        take_over(other, trained)
+    done = short_run(tmp_path / "run", "--set", f"start_from={run}", "--stop-after", "training")
+    assert done.code == 0, done.err
+    assert json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["start_from"]
+    first = [pd.read_csv(each / "tables" / "training.csv")["train_loss"][0] for each in (tmp_path / "run", run)]
+    assert first[0] < first[1]
+    assert "holds no model.json" in short_run(tmp_path / "no", "--set", f"start_from={tmp_path}").complaint

@@ -17,8 +17,9 @@ from ecglens.errors import EcglensError, choose
 from ecglens.examples.clips import by_record
 from ecglens.examples.examples import Examples
 from ecglens.examples.splits import TEST, VALIDATION
-from ecglens.files import write_json, write_table
-from ecglens.models import Classifier, load
+from ecglens.files import sha256, write_json, write_table
+from ecglens.models import Classifier, create, load
+from ecglens.progress import say
 from ecglens.recordings.databases import database
 from ecglens.recordings.places import find_database
 from ecglens.runs import COMPLETE, STOPPED, Run, start_run
@@ -26,6 +27,7 @@ from ecglens.studies import stages
 from ecglens.studies.lin2020_material import Material, prepare
 from ecglens.studies.lin2020_recipe import CLASS_SETS, DATABASES, MODEL_NAMES, SPLITS, Question, recipe_for
 from ecglens.studies.options import with_settings
+from ecglens.training.cost import training_seconds
 from ecglens.training.losses import MULTILABEL_LOSSES
 from ecglens.training.multilabel import score_multilabel
 from ecglens.training.thresholds import Thresholds, choose_thresholds, decide
@@ -98,9 +100,17 @@ def _stop(this: Run) -> Run:
 def train(question: Question, material: Material, this: Run) -> Classifier:
     """The network, trained, with its thresholds: chosen on the validation side alone and saved with it."""
     recipe = question.recipe
+
+    def begin(classifier: Classifier) -> None:
+        if recipe.start_from:
+            take_over(classifier, load(Path(recipe.start_from)))
+            this.note(start_from=sha256(Path(recipe.start_from) / "model.safetensors"))
+
+    if not this.has("model.safetensors"):
+        _announce(question, material)
     classifier = stages.train(
         question.model, material.examples, material.plan, recipe.training, this, scale=recipe.scale, seed=question.seed,
-        activation="sigmoid",
+        activation="sigmoid", begin=begin,
     )  # fmt: skip
     if classifier.thresholds is None:
         answers = ask_side(classifier, material, VALIDATION, recipe.join)
@@ -110,6 +120,34 @@ def train(question: Question, material: Material, this: Run) -> Classifier:
         classifier.save(this.path)
         classifier = load(this.path)
     return classifier
+
+
+def _announce(question: Question, material: Material) -> None:
+    """Say what the training will cost before it starts."""
+    examples, options = material.examples, question.recipe.training
+    fresh = create(
+        question.model, classes=examples.classes, leads=examples.leads, length=examples.length, fs=examples.fs,
+        activation="sigmoid",
+    )  # fmt: skip
+    minutes = training_seconds(fresh, examples, material.plan.rows, options) / 60
+    say(
+        f"training: {len(material.plan.rows):,} clips of {len(set(examples.column('record'))):,} records x {options.epochs} "
+        f"epochs, about {minutes:.0f} min here" if minutes >= 1 else
+        f"training: {len(material.plan.rows):,} clips x {options.epochs} epochs, under a minute here"
+    )  # fmt: skip
+
+
+def take_over(classifier: Classifier, trained: Classifier) -> None:
+    """Put the layers of a trained net, all but the last, into a fresh one; raises EcglensError where they differ."""
+    for what in ("name", "leads", "fs", "scale"):
+        if getattr(classifier, what) != getattr(trained, what):
+            raise EcglensError(
+                f"start_from: the net there has {what} {getattr(trained, what)}, this one {getattr(classifier, what)}; "
+                "expected the same"
+            )
+    own = classifier.module.state_dict()
+    given = {name: value for name, value in trained.module.state_dict().items() if not name.startswith("head.")}
+    classifier.module.load_state_dict(own | given)
 
 
 def _write_thresholds(chosen: Thresholds, classifier: Classifier, this: Run) -> None:

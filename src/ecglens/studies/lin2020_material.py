@@ -39,13 +39,15 @@ def prepare(question: Question, which: Database, folder: Path, this: Run) -> Mat
     """Read, cut and split; writes examples.csv and its tables, and notes what was left out and why."""
     labels = diagnosis_map(CLASS_SETS[question.database][question.classes])
     there, missing = _records(which, folder, question.recipe.fs)
+    there = _only(there, question.recipe.only, which)
+    missing = tuple(name for name in missing if name.startswith(question.recipe.only))
     skipped: list[Skipped] = []
     remarks: list[str] = []
     recordings = read_records(which, folder, there, skipped, swap_leads=False, remarks=remarks)
     examples, facts = cut_clips(recordings, labels, question.recipe.cutting, skipped)
     for line in (*remarks[:10], *(f"left out: {item.record}: {item.reason}" for item in skipped[:10])):
         say(line)
-    split = make_split(question.split, examples, fold_of(which, folder), question.seed)
+    split = make_split(question.split, examples, fold_of(which, folder), question.seed, question.recipe.fold)
     plan = plan_clips(split, examples, question.recipe.oversample, question.seed)
     records = sorted(set(examples.column("record")))
     data = note_data(which, folder, records, missing, skipped, remarks)
@@ -69,6 +71,13 @@ def _records(which: Database, folder: Path, fs: float) -> tuple[tuple[str, ...],
     return there, missing
 
 
+def _only(there: tuple[str, ...], begin: str, which: Database) -> tuple[str, ...]:
+    found = tuple(name for name in there if name.startswith(begin))
+    if not found:
+        raise EcglensError(f"only={begin}: no record of {which.name} begins so; here are {', '.join(there[:3])}, ...")
+    return found
+
+
 def fold_of(which: Database, folder: Path) -> dict[str, int]:
     """Fold of each record, where the publisher has folds; else nothing."""
     if which.layout != "ptbxl":
@@ -83,7 +92,7 @@ def fold_of(which: Database, folder: Path) -> dict[str, int]:
     }
 
 
-def make_split(name: str, examples: Examples, folds: dict[str, int], seed: int) -> NDArray[np.str_]:
+def make_split(name: str, examples: Examples, folds: dict[str, int], seed: int, fifth: int = 0) -> NDArray[np.str_]:
     """'train', 'validation' or 'test' for each clip, all clips of a record alike. See `lin2020_recipe.SPLITS`.
 
     Raises EcglensError where a side would be empty, or the database has no folds.
@@ -95,6 +104,10 @@ def make_split(name: str, examples: Examples, folds: dict[str, int], seed: int) 
         split = np.where(fold == 10, TEST, np.where(fold == 9, VALIDATION, TRAIN))
     elif name == "patients":
         split = _by_group(examples.column("patient").astype(str), seed)
+    elif name == "fifths":
+        place = _places(examples.column("patient").astype(str), seed)
+        part = (5 * place).astype(int)
+        split = np.where(part == fifth, TEST, np.where(part == (fifth + 1) % 5, VALIDATION, TRAIN))
     else:
         split = _single_label(examples, seed)
     for side in (TRAIN, VALIDATION, TEST):
@@ -104,12 +117,16 @@ def make_split(name: str, examples: Examples, folds: dict[str, int], seed: int) 
 
 
 def _by_group(groups: NDArray[np.str_], seed: int) -> NDArray[np.str_]:
+    place = _places(groups, seed)
+    return np.where(place < _TESTED, TEST, np.where(place < _TESTED + _VALIDATED, VALIDATION, TRAIN))
+
+
+def _places(groups: NDArray[np.str_], seed: int) -> NDArray[np.float64]:
+    """Where each example's group stands in a random order of the groups, over 0 and under 1."""
     names, who = np.unique(groups, return_inverse=True)
-    order = np.random.default_rng([seed, 21]).permutation(len(names))
     place = np.empty(len(names))
-    place[order] = (np.arange(len(names)) + 0.5) / len(names)
-    side = np.where(place < _TESTED, TEST, np.where(place < _TESTED + _VALIDATED, VALIDATION, TRAIN))
-    return side[who]
+    place[np.random.default_rng([seed, 21]).permutation(len(names))] = (np.arange(len(names)) + 0.5) / len(names)
+    return place[who]
 
 
 def _single_label(examples: Examples, seed: int) -> NDArray[np.str_]:

@@ -22,6 +22,7 @@ DATABASES = tuple(CLASS_SETS)
 SPLITS = {
     "folds": "the database's own folds: 1 to 8 train, 9 validates, 10 tests; no patient is in two (PTB-XL)",
     "patients": "patients at random, a tenth validates and a quarter tests; where the database names no patients, records",
+    "fifths": "a fifth of the patients (or records) tests, the next one validates; --set fold=0 to 4 says which",
     "single-label": "as published: of the records with one class, two thirds of each class train, the rest tests; a tenth of "
     "the training records validates; records with more classes train; nobody looks whose records they are",
 }
@@ -34,7 +35,9 @@ class Recipe:
     See `ClipOptions` for seconds to missing, `TrainOptions` for loss to gain_to. scale: a key of SCALES; join: how the clips
     of a record are put together, "mean" or "max" of their probabilities; oversample: records of a rare class are drawn again
     until it has this share of the largest class's, 0 never; goal: what thresholds are chosen for on validation, "challenge"
-    or "f1"; explained_at_most: test records whose maps are made, 0 all.
+    or "f1"; only: records whose names begin so ("A": CPSC2018's of the Challenge), all where empty; fold: which fifth tests
+    under --split fifths; start_from: a run folder with a net of the same leads and rate, whose layers but the last are taken
+    over.
     """
 
     seconds: float = 10.0
@@ -47,7 +50,9 @@ class Recipe:
     join: str = "mean"
     oversample: float = 0.0
     goal: str = "f1"
-    explained_at_most: int = 0
+    only: str = ""
+    fold: int = 0
+    start_from: str = ""
     loss: str = "wbce"
     optimiser: str = "adamw"
     rate: float = 3e-3
@@ -68,12 +73,10 @@ class Recipe:
         choose(self.scale, list(SCALES), "scale")
         choose(self.join, ["max", "mean"], "join")
         choose(self.goal, ["challenge", "f1"], "goal")
-        if not 0 <= self.oversample <= 1 or self.explained_at_most < 0:
-            raise EcglensError(
-                f"oversample is {self.oversample}, explained_at_most {self.explained_at_most}; expected a share "
-                "from 0 to 1, and 0 "
-                "or more"
-            )
+        if not 0 <= self.oversample <= 1:
+            raise EcglensError(f"oversample is {self.oversample}; expected a share from 0 to 1")
+        if not 0 <= self.fold <= 4:
+            raise EcglensError(f"fold is {self.fold}; expected 0 to 4")
 
     @property
     def cutting(self) -> ClipOptions:
