@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ecglens.recordings.twelve import STANDARD
-from ecglens.report.twelve_leads import lead_above_map, twelve_on_paper
+from ecglens.report.twelve_leads import lead_above_map, long_record, twelve_on_paper
 
 _FS = 100.0
 
@@ -53,3 +53,22 @@ def test_a_spike_does_not_flatten_its_lead_and_an_empty_map_is_drawn() -> None:
     low, high = figure.axes[0].get_ylim()
     assert high - low <= 6
     assert figure.axes[0].images[0].get_clim() == (-1.0, 1.0)
+
+
+def test_a_long_record_stands_in_rows_and_nothing_of_it_is_lost() -> None:
+    signal = np.sin(np.arange(2500) / 20)
+    cam = np.arange(2500.0)
+    figure = long_record(signal, cam, _FS, "II", "a title")
+    traces = [axes for axes in figure.axes if axes.lines]
+    assert len(traces) == 3
+    np.testing.assert_allclose(np.concatenate([axes.lines[-1].get_ydata() for axes in traces]), signal)
+    maps = [axes for axes in figure.axes if axes.images]
+    np.testing.assert_allclose(np.concatenate([axes.images[0].get_array()[0] for axes in maps]), cam)
+    assert {axes.images[0].get_clim() for axes in maps} == {(-2499.0, 2499.0)}
+    assert [axes.get_xlim() for axes in traces] == [(0, 10), (10, 20), (20, 30)]
+
+
+def test_of_a_very_long_record_the_first_rows_are_shown_and_that_is_said() -> None:
+    figure = long_record(np.zeros(180_000), np.zeros(180_000), _FS, "II", "a title")
+    assert len([axes for axes in figure.axes if axes.lines]) == 12
+    assert "the first 120 s of 1800" in figure.texts[-1].get_text()

@@ -270,7 +270,9 @@ def test_records_are_chosen_by_how_their_names_begin(short_run: Callable[..., An
     assert "no record of cinc2020 begins so" in short_run(tmp_path / "none", "--set", "only=Z").complaint
 
 
-def test_all_layers_but_the_last_are_taken_over(run: Path, short_run: Callable[..., Any], tmp_path: Path) -> None:
+def test_all_layers_are_taken_over_the_last_one_where_it_has_the_same_classes(
+    run: Path, short_run: Callable[..., Any], tmp_path: Path
+) -> None:
     trained, fresh = load(run), create("cnn-gap", classes=["a"], leads=STANDARD, length=500, fs=50, activation="sigmoid")
     head = fresh.module.head.weight.detach().clone()
     take_over(fresh, trained)
@@ -278,6 +280,9 @@ def test_all_layers_but_the_last_are_taken_over(run: Path, short_run: Callable[.
         if not name.startswith("head."):
             assert torch.equal(fresh.module.state_dict()[name], value), name
     assert torch.equal(fresh.module.head.weight, head)
+    alike = create("cnn-gap", classes=trained.classes, leads=STANDARD, length=500, fs=50, activation="sigmoid")
+    take_over(alike, trained)
+    assert all(torch.equal(value, trained.module.state_dict()[name]) for name, value in alike.module.state_dict().items())
     other = create("cnn-gap", classes=["a"], leads=STANDARD, length=500, fs=100, activation="sigmoid")
     with pytest.raises(EcglensError, match=r"the net there has fs 50\.0, this one 100\.0"):
         take_over(other, trained)

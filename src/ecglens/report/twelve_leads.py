@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _STRIP = 5.0  # mm
 _RED = "#c1121f"
 _MOST_MV = 3.0
+_MOST_ROWS = 12
 
 
 def lead_above_map(
@@ -121,6 +122,48 @@ def twelve_on_paper(
     bar.ax.tick_params(labelsize=5.5, length=1)
     bar.set_label("CAM (logits)", fontsize=6)
     figure.text(0.01, 0.004, _note(zoom), fontsize=5.5, color=GREY)
+    return figure
+
+
+def long_record(
+    signal: NDArray[np.floating], cam: NDArray[np.floating], fs: float, lead: str, title: str, *, seconds: float = 10.0,
+    zoom: float = 0.62,
+) -> Figure:  # fmt: skip
+    """A record of any length in rows of `seconds`, at most twelve, each with its stretch of the map below; one scale for all.
+
+    signal, cam (sample,): both against the record's time; NaN is left white.
+    """
+    per_row = round(seconds * fs)
+    rows = [slice(start, min(start + per_row, len(signal))) for start in range(0, len(signal), per_row)][:_MOST_ROWS]
+    low, high = _range(signal[~np.isnan(signal)])
+    width, height = paper_size(seconds, high - low, zoom)
+    step = height + _STRIP + 7
+    figure = new_figure(width + 26, step * len(rows) + 22)
+    limit = float(np.nanmax(np.abs(cam), initial=0.0)) or 1.0
+    bottom = step * len(rows) + 11.0
+    for number, row in enumerate(rows):
+        bottom -= step
+        axes = place(figure, 14, bottom + _STRIP + 1, width, height)
+        start = row.start / fs
+        draw_paper(axes, (start, start + seconds), (low, high))
+        axes.set_xticks(start + np.arange(0, seconds + 0.01, 1.0))
+        draw_trace(axes, (np.arange(row.start, row.stop) + 0.5) / fs, np.clip(signal[row], low, high), linewidth=0.6)
+        axes.set_xticklabels([])
+        axes.set_yticks([0])
+        axes.set_ylabel(lead, fontsize=7.5, rotation=0, ha="right", va="center")
+        if number == 0:
+            axes.set_title(title, fontsize=8.5, loc="left", weight="bold")
+        strip = place(figure, 14, bottom, width, _STRIP)
+        strip.imshow(
+            cam[row][None], aspect="auto", cmap=DIVERGING, vmin=-limit, vmax=limit, extent=(start, row.stop / fs, 0, 1),
+            interpolation="nearest",
+        )  # fmt: skip
+        strip.set_xlim(start, start + seconds)
+        strip.set_yticks([])
+        strip.tick_params(labelsize=6, length=1.5)
+    strip.set_xlabel("s; purple: for the class, orange: against it; full colour at " + f"{limit:.2g} logits", fontsize=7.5)
+    shown = f"; the first {len(rows) * seconds:g} s of {len(signal) / fs:g}" if len(rows) * per_row < len(signal) else ""
+    figure.text(0.01, 0.004, _note(zoom) + shown, fontsize=5.5, color=GREY)
     return figure
 
 

@@ -138,7 +138,10 @@ def _announce(question: Question, material: Material) -> None:
 
 
 def take_over(classifier: Classifier, trained: Classifier) -> None:
-    """Put the layers of a trained net, all but the last, into a fresh one; raises EcglensError where they differ."""
+    """Put the layers of a trained net into a fresh one, the last one too where it has the same classes.
+
+    Raises EcglensError where the nets differ in anything else.
+    """
     for what in ("name", "leads", "fs", "scale"):
         if getattr(classifier, what) != getattr(trained, what):
             raise EcglensError(
@@ -146,7 +149,8 @@ def take_over(classifier: Classifier, trained: Classifier) -> None:
                 "expected the same"
             )
     own = classifier.module.state_dict()
-    given = {name: value for name, value in trained.module.state_dict().items() if not name.startswith("head.")}
+    same = classifier.classes == trained.classes
+    given = {name: value for name, value in trained.module.state_dict().items() if same or not name.startswith("head.")}
     classifier.module.load_state_dict(own | given)
 
 

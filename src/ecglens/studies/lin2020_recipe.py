@@ -36,8 +36,8 @@ class Recipe:
     of a record are put together, "mean" or "max" of their probabilities; oversample: records of a rare class are drawn again
     until it has this share of the largest class's, 0 never; goal: what thresholds are chosen for on validation, "challenge"
     or "f1"; only: records whose names begin so ("A": CPSC2018's of the Challenge), all where empty; fold: which fifth tests
-    under --split fifths; start_from: a run folder with a net of the same leads and rate, whose layers but the last are taken
-    over.
+    under --split fifths; start_from: a run folder with a net of the same leads and rate, whose layers are taken over, the
+    last one too where it has the same classes.
     """
 
     seconds: float = 10.0

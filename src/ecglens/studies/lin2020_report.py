@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ from ecglens.errors import EcglensError
 from ecglens.examples.diagnoses import diagnosis_map
 from ecglens.recordings.databases import database
 from ecglens.recordings.twelve import STANDARD
-from ecglens.report.html import Section, Sheet, sheet, with_intervals, write_html
-from ecglens.report.twelve_leads import lead_above_map, twelve_on_paper
+from ecglens.report.html import Picture, Section, Sheet, sheet, with_intervals, write_html
+from ecglens.report.twelve_leads import lead_above_map, long_record, twelve_on_paper
 from ecglens.runs import Run
 from ecglens.studies.lin2020_published import TABLE_2, TABLE_3, TABLE_4
 from ecglens.studies.lin2020_recipe import CLASS_SETS, SPLITS
@@ -250,15 +252,12 @@ def _beside_the_paper(sides: dict[str, Sources], names: dict[str, str]) -> list[
 
 def _shown(source: Sources) -> list[dict[str, Any]]:
     table, path = source.table("shown"), source.run.tables / "shown.npz"
-    try:
-        with np.load(path, allow_pickle=False) as found:
-            fs = float(found["fs"])
-            return [
-                row | {"signal": found[f"signal {k}"], "cam": found[f"cam {k}"], "fs": fs}
-                for k, row in enumerate(table.to_dict("records"))
-            ]
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise EcglensError(f"{path} cannot be read ({type(error).__name__}); run it again") from None
+    with _readable(path), np.load(path, allow_pickle=False) as found:
+        fs = float(found["fs"])
+        return [
+            row | {"signal": found[f"signal {k}"], "cam": found[f"cam {k}"], "fs": fs}
+            for k, row in enumerate(table.to_dict("records"))
+        ]
 
 
 def _maps(source: Sources) -> Section:
@@ -280,6 +279,7 @@ def _maps(source: Sources) -> Section:
                     f"The same record in all leads; one map of {word} behind them all.",
                 )
             )  # fmt: skip
+    drawn += _long(source)
     text = [
         f"Of each class the middle one of the test records that have it and were answered so. The map has a cell every "
         f"{metrics['cam.ms_a_cell']:.0f} ms; its mean over time and the bias are the logit (to "
@@ -291,6 +291,28 @@ def _maps(source: Sources) -> Section:
         "say where.",
     ]
     return Section("Class activation maps", text, [], drawn)
+
+
+def _long(source: Sources) -> list[Picture]:
+    """The longest test record, if one is longer than a clip."""
+    path = source.run.tables / "long.npz"
+    if not path.is_file():
+        return []
+    with _readable(path), np.load(path, allow_pickle=False) as found:
+        name, record, lead = (str(found[key]) for key in ("class", "id", "lead"))
+        signal, cam, fs = found["signal"], found["cam"], float(found["fs"])
+    word = _names(source)[name]
+    figure = long_record(signal, cam, fs, lead, f"{word}: {record}")
+    return [source.picture(figure, "figure-3-long", f"A long record: the maps of its clips put together again, for {word}.")]
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What cannot be read inside is said of the file."""
+    try:
+        yield
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise EcglensError(f"{path} cannot be read ({type(error).__name__}); run it again") from None
 
 
 def _spike(source: Sources) -> Section:

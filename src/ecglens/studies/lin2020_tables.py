@@ -12,6 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecglens.analysis.planted_spike import spike_effect
+from ecglens.analysis.whole_records import joined_clips
+from ecglens.attribution import explain
 from ecglens.attribution.attributions import Attributions
 from ecglens.attribution.cams import linear_head
 from ecglens.examples.clips import by_record, cut_clips
@@ -43,6 +45,7 @@ def analyse(
     found |= _spikes(classifier, part, question.seed, this)
     found |= _rates(question, classifier, material, where, this)
     _write_shown(classifier, part, answers, maps, this)
+    _write_long(question, classifier, material, answers, where, this)
     _write_recipes(question, this)
     metrics = json.loads((this.path / "metrics.json").read_text(encoding="utf-8")) | found
     write_json(this.path / "metrics.json", metrics)
@@ -126,6 +129,34 @@ def _write_shown(classifier: Classifier, part: Examples, answers: Answers, maps:
         ]
     write_table(this.tables / "shown.csv", pd.DataFrame(shown))
     with written_whole(this.tables / "shown.npz") as beside, beside.open("wb") as handle:
+        np.savez_compressed(handle, **arrays)  # type: ignore[arg-type]
+
+
+def _write_long(
+    question: Question, classifier: Classifier, material: Material, answers: Answers, where: tuple[Database, Path], this: Run
+) -> None:
+    """tables/long.npz: lead II of the longest test record that is longer than a clip, and the map of its likeliest class."""
+    part = side_of(material, TEST)
+    longest = int(part.column("start").argmax())
+    if part.column("clips")[longest] < 2:
+        return
+    record = str(part.column("record")[longest])
+    which, folder = where
+    recordings = list(read_records(which, folder, (record,), [], swap_leads=False))
+    tiles, _ = cut_clips(recordings, material.labels, replace(question.recipe.cutting, clips="tiles"), [])
+    k = int(answers.probabilities[(answers.table["record"].astype(str) == record).to_numpy()][0].argmax())
+    name = classifier.classes[k]
+    cells = explain(classifier, tiles, ["cam"], target=name, quiet=True).native("cam")
+    starts = tiles.column("start").astype(np.int64)
+    samples = int(starts.max()) + tiles.length
+    lead = classifier.leads.index("II") if "II" in classifier.leads else 0
+    arrays = {
+        "fs": np.array(tiles.fs), "class": np.array(name), "id": np.array(f"{which.name}/{record}"),
+        "lead": np.array(classifier.leads[lead]),
+        "signal": joined_clips(tiles.signals[:, lead], starts, tiles.length, samples),
+        "cam": joined_clips(np.asarray(cells[:], np.float64).reshape(len(tiles), -1), starts, tiles.length, samples),
+    }  # fmt: skip
+    with written_whole(this.tables / "long.npz") as beside, beside.open("wb") as handle:
         np.savez_compressed(handle, **arrays)  # type: ignore[arg-type]
 
 
