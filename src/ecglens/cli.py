@@ -102,7 +102,8 @@ def data_verify(name: str, folder: Path | None) -> None:
 @click.option(
     "--model",
     help="jones2020: cnn, lstm, resnet or resnet-rr.  vijayarangan2020: ecgnet, ecgnet-cam, hannun, zihlmann, or all for the "
-    "paper's comparison table.  varandas2021: resnet50, small2d or resnet (1-D).  [default: cnn as published, else resnet; "
+    "paper's comparison table.  varandas2021: resnet50, small2d or resnet (1-D).  lin2020: cnn-gap or "
+    "cnn-gap-short.  [default: cnn as published, else resnet; "
     "ecgnet-cam; resnet50 as published, else small2d; cnn-gap]",
 )
 @click.option(

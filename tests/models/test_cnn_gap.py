@@ -12,7 +12,7 @@ from ecglens.models.cnn_gap import BLOCKS, STRIDE, CnnGap
 from made import random_examples
 
 
-def _plain(net: CnnGap, x: np.ndarray) -> np.ndarray:
+def _plain(net: CnnGap, x: np.ndarray, short_cuts: bool) -> np.ndarray:
     """Logits (class,) of one example (lead, time), by loops over filters and taps."""
     state = {name: value.detach().double().numpy() for name, value in net.state_dict().items()}
     hidden = x.astype(float)
@@ -27,7 +27,8 @@ def _plain(net: CnnGap, x: np.ndarray) -> np.ndarray:
                 out[k, cell] = (weight[k] * piece).sum()
         norm = {name: state[f"tail.{number}.1.{name}"][:, None] for name in ("running_mean", "running_var", "weight", "bias")}
         out = (out - norm["running_mean"]) / np.sqrt(norm["running_var"] + 1e-5) * norm["weight"] + norm["bias"]
-        hidden = np.maximum(out, 0)
+        beside = short_cuts and out.shape == hidden.shape
+        hidden = np.maximum(out, 0) + (hidden if beside else 0)
     return state["head.weight"] @ hidden.mean(1) + state["head.bias"]
 
 
@@ -42,13 +43,14 @@ def _shaken(net: CnnGap) -> CnnGap:
     return net.eval()
 
 
+@pytest.mark.parametrize("short_cuts", [False, True])
 @pytest.mark.parametrize("length", [16, 61])
-def test_logits_are_those_of_a_plain_version(length: int) -> None:
-    net = _shaken(CnnGap(3, 2))
+def test_logits_are_those_of_a_plain_version(length: int, short_cuts: bool) -> None:
+    net = _shaken(CnnGap(3, 2, short_cuts=short_cuts))
     x = np.random.default_rng(0).normal(size=(2, 2, length)).astype(np.float32)
     with torch.no_grad():
         found = net(torch.from_numpy(x)).numpy()
-    np.testing.assert_allclose(found, [_plain(net, each) for each in x], atol=1e-5)
+    np.testing.assert_allclose(found, [_plain(net, each, short_cuts) for each in x], atol=1e-5)
 
 
 def test_twelve_blocks_and_as_many_values_as_the_layers_make() -> None:
@@ -67,11 +69,12 @@ def test_a_cell_of_the_map_is_eight_samples(length: int) -> None:
         assert CnnGap(2, 12).eval().tail(torch.zeros(1, 12, length)).shape == (1, 128, -(-length // STRIDE))
 
 
-def test_the_mean_of_the_map_and_the_bias_are_the_logit_of_every_class() -> None:
+@pytest.mark.parametrize("name", ["cnn-gap", "cnn-gap-short"])
+def test_the_mean_of_the_map_and_the_bias_are_the_logit_of_every_class(name: str) -> None:
     examples = random_examples(6)
-    model = create("cnn-gap", classes=examples.classes, leads=examples.leads, length=examples.length, fs=examples.fs)
+    model = create(name, classes=examples.classes, leads=examples.leads, length=examples.length, fs=examples.fs)
     _shaken(model.module)
     logits, bias = model.logits(examples), model.module.head.bias.detach().numpy()
-    for k, name in enumerate(examples.classes):
-        cells = explain(model, examples, ["cam"], target=name, quiet=True).native("cam")
+    for k, label in enumerate(examples.classes):
+        cells = explain(model, examples, ["cam"], target=label, quiet=True).native("cam")
         np.testing.assert_allclose(cells[:].mean(axis=(1, 2)) + bias[k], logits[:, k], atol=1e-5)

@@ -68,6 +68,9 @@ MODELS = {
     "cnn-gap": ModelCard(
         cnn_gap.build, "Lin 2020 (CNN-GAP): twelve convolutions; sizes of the layers are ours", cnn_gap.MIN_LENGTH, "tail"
     ),
+    "cnn-gap-short": ModelCard(
+        cnn_gap.build_with_short_cuts, "`cnn-gap` with short cuts around its blocks", cnn_gap.MIN_LENGTH, "tail"
+    ),
     "resnet50": ModelCard(
         _pictured_resnet50,
         "He 2016 (ResNet-50), in Varandas 2021: six beats as a picture",

@@ -11,7 +11,7 @@ from ecglens.studies.options import part_of
 from ecglens.training.losses import MULTILABEL_LOSSES
 from ecglens.training.options import TrainOptions
 
-MODEL_NAMES = ("cnn-gap",)
+MODEL_NAMES = ("cnn-gap", "cnn-gap-short")
 # Set of classes (--classes) to the map of diagnoses, by database; the first is the default
 CLASS_SETS = {
     "cinc2020": {"challenge": "challenge2020"},
