@@ -348,8 +348,13 @@ def _recipes(source: Sources) -> Section:
     return Section(
         "As published and corrected",
         ["The two recipes differ in these options. 'This run' may differ from both by --set or --quick."],
-        [sheet(source.table("recipes"), "recipes", "What the paper did, what we would do, and why")],
+        [sheet(_as_written(source.table("recipes")), "recipes", "What the paper did, what we would do, and why")],
     )
+
+
+def _as_written(table: pd.DataFrame) -> pd.DataFrame:
+    """Numbers as one would write them: 30 epochs, not 30.000."""
+    return table.map(lambda value: f"{value:g}" if isinstance(value, float) and value == value else value)
 
 
 def _meaning() -> Section:
