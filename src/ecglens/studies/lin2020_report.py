@@ -108,28 +108,33 @@ def _names(source: Sources) -> dict[str, str]:
     return {name: which.short.get(name, name) for name in which.classes}
 
 
-def _said(metrics: dict[str, Any], key: str) -> str:
-    value, low, high = (metrics.get(f"test.{key}{end}") for end in ("", "_low", "_high"))
+def _said(source: Sources, key: str) -> str:
+    value, low, high = (source.metrics.get(f"test.{key}{end}") for end in ("", "_low", "_high"))
     if value is None:
         return "not known"
-    return f"{value:.3f}" + ("" if low is None or high is None else f" (95 % over patients {low:.3f} to {high:.3f})")
+    unit = "patients" if _patients_named(source) else "records"
+    return f"{value:.3f}" + ("" if low is None or high is None else f" (95 % over {unit} {low:.3f} to {high:.3f})")
+
+
+def _patients_named(source: Sources) -> bool:
+    return database(source.asked["database"]).patients_named
 
 
 def _asked(source: Sources) -> Section:
     metrics, recipe = source.metrics, source.recipe
-    named = database(source.asked["database"]).patients_named
-    unit = "patients" if named else "records (this database names no patients, so that intervals count records)"
+    of = f" of {metrics['test.patients']} patients" if _patients_named(source) else ""
     text = [
         f"A network reads ten seconds of twelve leads and says which of {len(metrics['classes'])} classes hold; "
         "one record may "
         "have several. Its class activation map says when in these ten seconds the evidence for a class lies; of "
         "which lead it "
         "is the map cannot say.",
-        f"On {metrics['test.n']} test records of {metrics['test.patients']} {unit} the macro AUC is "
-        f"{_said(metrics, 'macro_auc')}, "
-        f"the macro F1 {_said(metrics, 'macro_f1')}"
-        + (f", the Challenge's score {_said(metrics, 'challenge_score')}" if "test.challenge_score" in metrics else "")
-        + f". Thresholds were chosen on validation records alone, for {recipe['goal']}.",
+        f"On {metrics['test.n']} test records{of} the macro AUC is "
+        f"{_said(source, 'macro_auc')}, "
+        f"the macro F1 {_said(source, 'macro_f1')}"
+        + (f", the Challenge's score {_said(source, 'challenge_score')}" if "test.challenge_score" in metrics else "")
+        + f". Thresholds were chosen on validation records alone, for {recipe['goal']}."
+        + ("" if of else " This database names no patients: records of one person may be on both sides of the split."),
         f"A spike of 5 mV planted in one lead changes the logit by {metrics['spike.logit_change']:.2f} on average and draws "
         f"{metrics['spike.map_after']:.1%} of the map to within .3 s of it ({metrics['spike.map_before']:.1%} without, "
         f"{metrics['spike.chance']:.1%} by chance). Hiding lead after lead names the spoilt one in "
@@ -183,7 +188,7 @@ def _scores(source: Sources, sides: dict[str, Sources]) -> Section:
     rows = []
     for key, words in _OVERALL.items():
         if f"test.{key}" in metrics:
-            rows.append({"": words} | {name: _said(each.metrics, key) for name, each in sides.items()})
+            rows.append({"": words} | {name: _said(each, key) for name, each in sides.items()})
     per_class = source.table("per_class").merge(source.table("thresholds"), on="class")
     per_class = with_intervals(per_class, _PER_CLASS)
     per_class.insert(0, "name", per_class["class"].map(names))
