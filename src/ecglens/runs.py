@@ -53,6 +53,16 @@ class Run:
         self.about.update(facts)
         write_json(self.path / "run.json", self.about)
 
+    def stopped(self) -> Run:
+        """This run, noted as stopped where the user asked for it."""
+        self.note(status=STOPPED)
+        return self
+
+    def completed(self, started: float) -> Run:
+        """This run, noted as whole; `started` is what `time.monotonic` said when it began."""
+        self.note(status=COMPLETE, seconds=time.monotonic() - started)
+        return self
+
 
 def start_run(path: Path, asked: dict[str, Any], *, overwrite: bool = False, redraws: bool = True) -> Run:
     """Begin, or take up again, the run `asked` in folder `path`.

@@ -11,12 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecglens.errors import EcglensError, choose
-from ecglens.examples.evidence import evidence_regions
-from ecglens.examples.examples import Examples, LeadPlace
+from ecglens.examples.examples import Examples
 from ecglens.examples.label_maps import LabelMap
+from ecglens.examples.one_lead import Cut, join_cuts
 from ecglens.examples.rr_intervals import rr_intervals
 from ecglens.recordings.databases import Skipped
-from ecglens.recordings.recording import Evidence, Recording
+from ecglens.recordings.recording import Recording
 from ecglens.recordings.resampling import resampled
 
 
@@ -82,15 +82,6 @@ class SlidingFacts:
     resampled: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Cut:
-    record: str
-    signals: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    table: pd.DataFrame
-    evidence: Evidence | None
-
-
 class _Tally:
     def __init__(self, labels: LabelMap) -> None:
         self.by_class: dict[str, Counter[str]] = {
@@ -131,22 +122,7 @@ def cut_sliding(
         **{name: dict(each) for name, each in tally.by_class.items()},
         few_beats=tuple(tally.few_beats), other_beats=dict(tally.other_beats), resampled=tally.resampled,
     )  # fmt: skip
-    return _join(cuts, labels, options), facts
-
-
-def _join(cuts: list[_Cut], labels: LabelMap, options: SlidingOptions) -> Examples:
-    """The records behind each other; empties `cuts` on the way, as all windows are gigabytes."""
-    places = (LeadPlace("lead 1", 0, 0, options.length),)
-    table = pd.concat([cut.table for cut in cuts], ignore_index=True)
-    label = np.concatenate([cut.labels for cut in cuts])
-    evidence = evidence_regions(table, places, {cut.record: cut.evidence for cut in cuts})
-    signals = np.empty((len(label), 1, options.length), np.float32)
-    stop = len(label)
-    while cuts:
-        cut = cuts.pop()
-        signals[stop - len(cut.labels) : stop, 0] = cut.signals
-        stop -= len(cut.labels)
-    return Examples(signals, label, labels.classes, float(options.fs), ("lead 1",), places, table, evidence)
+    return join_cuts(cuts, labels.classes, options.length, options.fs), facts
 
 
 def window_bounds(r: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64], n: int) -> NDArray[np.int64]:
@@ -163,7 +139,7 @@ def window_bounds(r: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[
 
 def _cut_one(
     recording: Recording, labels: LabelMap, options: SlidingOptions, tally: _Tally, skipped: list[Skipped]
-) -> _Cut | None:
+) -> Cut | None:
     signal, every = recording.signal[0], recording.annotations.beats()
     classes = labels.indices(every.symbol)
     mine = np.flatnonzero(classes >= 0)
@@ -199,7 +175,7 @@ def _cut_one(
     signals, offset = _placed(signal, bounds, options)
     table = _table(recording, every.sample, every.symbol, mine, first, last, named[kept], bounds, offset)
     evidence = None if recording.evidence is None else recording.evidence.of_lead(recording.leads[0])
-    return _Cut(recording.record, signals, label, table, evidence)
+    return Cut(recording.record, signals, label, table, evidence)
 
 
 def _twice(r: NDArray[np.int64], first: NDArray[np.intp], last: NDArray[np.intp]) -> NDArray[np.bool_]:

@@ -12,12 +12,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from ecglens.errors import EcglensError, choose
-from ecglens.examples.evidence import evidence_regions
-from ecglens.examples.examples import Examples, LeadPlace
+from ecglens.examples.examples import Examples
 from ecglens.examples.label_maps import LabelMap
+from ecglens.examples.one_lead import Cut, join_cuts
 from ecglens.examples.rr_intervals import rr_intervals
 from ecglens.recordings.databases import Skipped
-from ecglens.recordings.recording import RHYTHMS, Annotations, Evidence, Recording
+from ecglens.recordings.recording import RHYTHMS, Annotations, Recording
 from ecglens.recordings.resampling import resampled
 
 
@@ -93,17 +93,6 @@ class _Wanted:
     of_rhythm: NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class _Cut:
-    """The windows of one record that are kept: signals (window, time), labels (window,), rows of the table."""
-
-    record: str
-    signals: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    table: pd.DataFrame
-    evidence: Evidence | None
-
-
 def cut_windows(
     recordings: Iterable[Recording], labels: LabelMap, options: WindowOptions, skipped: list[Skipped]
 ) -> tuple[Examples, WindowFacts]:
@@ -118,7 +107,7 @@ def cut_windows(
     tally: _Tally = {name: Counter(dict.fromkeys(labels.classes, 0)) for name in by_class}
     tally |= {name: Counter() for name in ("unknown_rhythms", "other_beats")}
     rates: dict[str, float] = {}
-    cuts: list[_Cut] = []
+    cuts: list[Cut] = []
     for recording in recordings:
         row = recording.leads.index(options.lead) if options.lead in recording.leads else 0
         lead = replace(recording, signal=recording.signal[row : row + 1], leads=(recording.leads[row],))
@@ -131,25 +120,11 @@ def cut_windows(
     if not cuts:
         reasons = "; ".join(f"{item.record}: {item.reason}" for item in skipped[:3])
         raise EcglensError(f"no window of the classes {', '.join(labels.classes)} was found ({reasons or 'no record'})")
-    return _join(cuts, labels, options), WindowFacts(**{name: dict(each) for name, each in tally.items()}, resampled=rates)
+    facts = WindowFacts(**{name: dict(each) for name, each in tally.items()}, resampled=rates)
+    return join_cuts(cuts, labels.classes, options.length, options.fs), facts
 
 
-def _join(cuts: list[_Cut], labels: LabelMap, options: WindowOptions) -> Examples:
-    """The records behind each other; empties `cuts` on the way, as windows of whole days are gigabytes."""
-    places = (LeadPlace("lead 1", 0, 0, options.length),)
-    table = pd.concat([cut.table for cut in cuts], ignore_index=True)
-    label = np.concatenate([cut.labels for cut in cuts])
-    evidence = evidence_regions(table, places, {cut.record: cut.evidence for cut in cuts})
-    signals = np.empty((len(label), 1, options.length), np.float32)
-    stop = len(label)
-    while cuts:
-        cut = cuts.pop()
-        signals[stop - len(cut.labels) : stop, 0] = cut.signals
-        stop -= len(cut.labels)
-    return Examples(signals, label, labels.classes, float(options.fs), ("lead 1",), places, table, evidence)
-
-
-def _cut_one(recording: Recording, labels: LabelMap, options: WindowOptions, tally: _Tally, skipped: list[Skipped]) -> _Cut:
+def _cut_one(recording: Recording, labels: LabelMap, options: WindowOptions, tally: _Tally, skipped: list[Skipped]) -> Cut:
     """The windows of one record that has one lead and the wanted rate; what is left out is counted in `tally`."""
     signal, length, beats = recording.signal[0], options.length, recording.annotations.beats()
     spans = _class_spans(recording, labels, options, tally)
@@ -181,7 +156,7 @@ def _cut_one(recording: Recording, labels: LabelMap, options: WindowOptions, tal
     signals = sliding_window_view(signal, length)[start[rows]] if len(rows) else np.empty((0, length), np.float32)
     evidence = None if recording.evidence is None else recording.evidence.of_lead(recording.leads[0])
     table = _table(recording, beats.sample, wanted, labels, rows, first, last, length)
-    return _Cut(recording.record, signals, wanted.label[rows], table, evidence)
+    return Cut(recording.record, signals, wanted.label[rows], table, evidence)
 
 
 def _table(

@@ -16,7 +16,7 @@ from ecglens.errors import choose
 from ecglens.examples.examples import Examples
 from ecglens.examples.splits import SPLITS, TEST, TRAIN, UNUSED
 from ecglens.models import Classifier
-from ecglens.runs import COMPLETE, STOPPED, Run, start_run
+from ecglens.runs import Run, start_run
 from ecglens.simulation.stand_in import find_records
 from ecglens.studies import stages
 from ecglens.studies.jones2020_material import Answers, Material, prepare
@@ -51,25 +51,19 @@ def run(
     this = start_run(out, asked, overwrite=overwrite)
     material = prepare(question, which, folder, this)
     if stop_after == "examples":
-        return _stop(this)
+        return this.stopped()
     classifier = train(question, material, this)
     if stop_after == "training":
-        return _stop(this)
+        return this.stopped()
     answers = predict(question, classifier, material, this)
     maps = explain(question, classifier, material, answers, this)
     if stop_after == "attribution":
-        return _stop(this)
+        return this.stopped()
     analyse(question, classifier, material, answers, maps, this, folder, which)
     if stop_after == "analysis":
-        return _stop(this)
+        return this.stopped()
     write_report(this)
-    this.note(status=COMPLETE, seconds=time.monotonic() - started)
-    return this
-
-
-def _stop(this: Run) -> Run:
-    this.note(status=STOPPED)
-    return this
+    return this.completed(started)
 
 
 def train(question: Question, material: Material, this: Run) -> Classifier:

@@ -10,16 +10,16 @@ from ecglens.examples.beats import BeatOptions
 from ecglens.examples.splits import VALIDATION_RULES, expect_resampling
 from ecglens.models.scaling import SCALES
 from ecglens.studies.options import part_of
-from ecglens.training.fit import TrainOptions
+from ecglens.training.options import TrainOptions
 
 MODEL_NAMES = {"cnn": "jones-cnn", "lstm": "jones-lstm", "resnet": "resnet", "resnet-rr": "resnet-rr"}
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(TrainOptions):
     """Every choice of a run, by name; `--set NAME=VALUE` changes one.
 
-    See `BeatOptions` for extent to usual_beat, `TrainOptions` for loss to rr_drop. swap_leads puts record 114's leads in the
+    See `BeatOptions` for extent to usual_beat, `TrainOptions` for the training. swap_leads puts record 114's leads in the
     order of the others; scale is a key of `ecglens.models.scaling.SCALES`; resample and validation are rules of
     `ecglens.examples.splits`; average_over: macro averages over classes "present" in the test set or "all"; map_of:
     any method that `ecglens methods` lists, such as "saliency" or "mean-activation" (class-free gradient of the last
@@ -45,23 +45,10 @@ class Recipe:
     precision: float = 0.0
     simultaneous: bool = False
     rows_at_most: int = 0
-    loss: str = "cross-entropy"
-    class_weights: str = "none"
-    optimiser: str = "adamw"
-    rate: float = 3e-3
-    weight_decay: float = 1e-2
-    schedule: str = "one-cycle"
-    epochs: int = 3
-    batch: int = 128
-    stop: str = "patience"
-    patience: int = 0
-    keep: str = "last"
-    bf16: bool = True
-    gain_jitter: float = 0.1
-    rr_drop: float = 0.0
 
     def __post_init__(self) -> None:
-        _ = self.beats, self.training  # both check their own words
+        super().__post_init__()
+        _ = self.beats  # checks its own words
         choose(self.scale, list(SCALES), "scale")
         expect_resampling(self.resample)
         choose(self.validation, list(VALIDATION_RULES), "validation")

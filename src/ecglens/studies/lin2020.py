@@ -22,7 +22,7 @@ from ecglens.models import Classifier, create, load
 from ecglens.progress import say
 from ecglens.recordings.databases import database
 from ecglens.recordings.places import find_database
-from ecglens.runs import COMPLETE, STOPPED, Run, start_run
+from ecglens.runs import Run, start_run
 from ecglens.studies import stages
 from ecglens.studies.lin2020_material import Material, prepare
 from ecglens.studies.lin2020_recipe import CLASS_SETS, DATABASES, MODEL_NAMES, SPLITS, Question, recipe_for
@@ -73,28 +73,22 @@ def run(
     this = start_run(out, {"study": "lin2020", **asdict(question)}, overwrite=overwrite)
     material = prepare(question, which, folder, this)
     if stop_after == "examples":
-        return _stop(this)
+        return this.stopped()
     classifier = train(question, material, this)
     if stop_after == "training":
-        return _stop(this)
+        return this.stopped()
     answers = predict(question, classifier, material, this)
     maps = explain_all(question, classifier, material, this)
     if stop_after == "attribution":
-        return _stop(this)
+        return this.stopped()
     from ecglens.studies.lin2020_report import write_report
     from ecglens.studies.lin2020_tables import analyse
 
     analyse(question, classifier, material, answers, maps, (which, folder), this)
     if stop_after == "analysis":
-        return _stop(this)
+        return this.stopped()
     write_report(this)
-    this.note(status=COMPLETE, seconds=time.monotonic() - started)
-    return this
-
-
-def _stop(this: Run) -> Run:
-    this.note(status=STOPPED)
-    return this
+    return this.completed(started)
 
 
 def train(question: Question, material: Material, this: Run) -> Classifier:

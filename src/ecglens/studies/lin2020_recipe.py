@@ -29,10 +29,10 @@ SPLITS = {
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(TrainOptions):
     """Every choice of a run, by name; `--set NAME=VALUE` changes one.
 
-    See `ClipOptions` for seconds to missing, `TrainOptions` for loss to gain_to. scale: a key of SCALES; join: how the clips
+    See `ClipOptions` for seconds to missing, `TrainOptions` for the training. scale: a key of SCALES; join: how the clips
     of a record are put together, "mean" or "max" of their probabilities; oversample: records of a rare class are drawn again
     until it has this share of the largest class's, 0 never; goal: what thresholds are chosen for on validation, "challenge"
     or "f1"; only: records whose names begin so ("A": CPSC2018's of the Challenge), all where empty; fold: which fifth tests
@@ -54,27 +54,24 @@ class Recipe:
     fold: int = 0
     start_from: str = ""
     loss: str = "wbce"
-    optimiser: str = "adamw"
-    rate: float = 3e-3
-    weight_decay: float = 1e-2
-    schedule: str = "one-cycle"
     epochs: int = 15
     batch: int = 64
-    patience: int = 0
-    keep: str = "last"
-    bf16: bool = True
     gain_jitter: float = 0.0
-    gain_from: float = 1.0
-    gain_to: float = 1.0
 
     def __post_init__(self) -> None:
-        _ = self.cutting, self.training  # both check their own words
+        super().__post_init__()
+        _ = self.cutting  # checks its own words
         choose(self.loss, list(MULTILABEL_LOSSES), "loss")
         choose(self.scale, list(SCALES), "scale")
         choose(self.join, ["max", "mean"], "join")
         choose(self.goal, ["challenge", "f1"], "goal")
         if not 0 <= self.oversample <= 1:
             raise EcglensError(f"oversample is {self.oversample}; expected a share from 0 to 1")
+        for name in ("crop", "rr_drop"):
+            if getattr(self, name):
+                raise EcglensError(
+                    f"{name} is {getattr(self, name)}; expected 0: clips of whole records have no R peak of theirs"
+                )
         if not 0 <= self.fold <= 4:
             raise EcglensError(f"fold is {self.fold}; expected 0 to 4")
 

@@ -14,7 +14,7 @@ Part = TypeVar("Part")  # one that holds some of them
 
 def with_settings(recipe: Recipe, settings: list[str]) -> Recipe:
     """The recipe with `NAME=VALUE` settings applied; raises EcglensError that names what is not understood."""
-    known = {field.name: getattr(recipe, field.name) for field in fields(recipe)}  # type: ignore[arg-type]
+    known = {name: getattr(recipe, name) for name in _names(recipe)}
     changes: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
@@ -41,7 +41,12 @@ def _parsed(name: str, text: str, kind: type) -> Any:
 def differences(recipe: Recipe, other: Recipe) -> dict[str, tuple[Any, Any]]:
     """The options on which two recipes differ: name to (value, other value)."""
     left, right = asdict(recipe), asdict(other)  # type: ignore[call-overload]
-    return {name: (left[name], right[name]) for name in left if left[name] != right[name]}
+    return {name: (left[name], right[name]) for name in _names(recipe) if left[name] != right[name]}
+
+
+def _names(recipe: Any) -> list[str]:
+    """The recipe's own options, then those that it shares with other studies."""
+    return list(dict.fromkeys([*type(recipe).__annotations__, *(field.name for field in fields(recipe))]))
 
 
 def differing_options(pair: tuple[Recipe, Recipe], own: Recipe, this: Recipe, reasons: dict[str, str]) -> list[dict[str, Any]]:

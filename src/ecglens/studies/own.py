@@ -26,7 +26,7 @@ from ecglens.models import Classifier, load
 from ecglens.progress import say
 from ecglens.report import figures
 from ecglens.report.html import Section, picture, sheet, write_html
-from ecglens.runs import COMPLETE, Run, start_run
+from ecglens.runs import Run, start_run
 from ecglens.studies.own_data import load_data
 from ecglens.studies.sampled import explain_to_precision, precision_text
 from ecglens.studies.sources import NOT_FOR_PATIENTS
@@ -62,8 +62,7 @@ def explain_own(
     else:
         sections = _to_precision(classifier, given, methods, target, output, background, this, seed, precision, simultaneous)
     _write(classifier, given, sections, found, this)
-    this.note(status=COMPLETE, seconds=time.monotonic() - started)
-    return this
+    return this.completed(started)
 
 
 def load_model(model: str, weights: Path | None) -> Classifier:

@@ -22,7 +22,7 @@ from ecglens.models.pictured import rasteriser_of
 from ecglens.models.public_weights import load_public_weights
 from ecglens.models.resnet50 import ResNet50
 from ecglens.progress import say
-from ecglens.runs import COMPLETE, STOPPED, Run, start_run
+from ecglens.runs import Run, start_run
 from ecglens.simulation.stand_in import find_records
 from ecglens.studies import stages
 from ecglens.studies.options import with_settings
@@ -80,28 +80,22 @@ def run(
     this = start_run(out, {"study": "varandas2021", **asdict(question)}, overwrite=overwrite)
     material = prepare(question, which, folder, this)
     if stop_after == "examples":
-        return _stop(this)
+        return this.stopped()
     classifier = train(question, material, this)
     if stop_after == "training":
-        return _stop(this)
+        return this.stopped()
     logits = predict(question, classifier, material, this)
     focused = explain_all(question, classifier, material, this)
     if stop_after == "attribution":
-        return _stop(this)
+        return this.stopped()
     from ecglens.studies.varandas2021_report import write_report
     from ecglens.studies.varandas2021_tables import analyse
 
     analyse(question, classifier, material, logits, focused, this)
     if stop_after == "analysis":
-        return _stop(this)
+        return this.stopped()
     write_report(this)
-    this.note(status=COMPLETE, seconds=time.monotonic() - started)
-    return this
-
-
-def _stop(this: Run) -> Run:
-    this.note(status=STOPPED)
-    return this
+    return this.completed(started)
 
 
 def train(question: Question, material: Material, this: Run) -> Classifier:

@@ -22,10 +22,10 @@ LABELLED = {1: "last", 2: "first"}
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(TrainOptions):
     """Every choice of a run, by name; `--set NAME=VALUE` changes one.
 
-    See `SlidingOptions` for beats to longest, `TrainOptions` for loss to crop. height_mv: of the picture; scale: for the
+    See `SlidingOptions` for beats to longest, `TrainOptions` for the training. height_mv: of the picture; scale: for the
     1-D twin (pictures centre themselves); weights: a .safetensors file of public ResNet-50 weights, or nothing: random;
     resample, validation: rules of `ecglens.examples.splits`; validation_share: of the training windows; tested_at_most,
     explained_at_most: random test windows, 0 for all; probed_per_class: those whose beats are hidden and moved; target: whose
@@ -51,24 +51,13 @@ class Recipe:
     target: str = "predicted"
     region: str = "extent"
     empty: str = "leave-out"
-    loss: str = "cross-entropy"
-    class_weights: str = "none"
-    optimiser: str = "adamw"
-    rate: float = 3e-3
-    weight_decay: float = 1e-2
-    schedule: str = "one-cycle"
     epochs: int = 6
     batch: int = 64
-    stop: str = "patience"
-    patience: int = 0
-    keep: str = "last"
-    bf16: bool = True
-    gain_jitter: float = 0.1
-    rr_drop: float = 0.0
     crop: float = 0.5
 
     def __post_init__(self) -> None:
-        _ = self.sliding("last"), self.training  # both check their own words
+        super().__post_init__()
+        _ = self.sliding("last")  # checks its own words
         choose(self.scale, list(SCALES), "scale")
         expect_resampling(self.resample)
         choose(self.validation, list(VALIDATION_RULES), "validation")

@@ -17,7 +17,7 @@ from ecglens.examples.splits import TEST, TRAIN
 from ecglens.models import Classifier
 from ecglens.models.ecgnet import LstmPart
 from ecglens.progress import say
-from ecglens.runs import COMPLETE, STOPPED, Run, start_run
+from ecglens.runs import Run, start_run
 from ecglens.simulation.stand_in import find_records
 from ecglens.studies import stages
 from ecglens.studies.options import with_settings
@@ -71,28 +71,22 @@ def run(
     this = start_run(out, {"study": "vijayarangan2020", **asdict(question)}, overwrite=overwrite)
     material = prepare(question, which, folder, this)
     if stop_after == "examples":
-        return _stop(this)
+        return this.stopped()
     classifiers = train(question, material, this)
     if stop_after == "training":
-        return _stop(this)
+        return this.stopped()
     logits = predict(question, classifiers[0], material, this)
     maps = explain_all(question, classifiers, material, logits, this)
     if stop_after == "attribution":
-        return _stop(this)
+        return this.stopped()
     from ecglens.studies.vijayarangan2020_report import write_report
     from ecglens.studies.vijayarangan2020_tables import analyse
 
     analyse(question, classifiers[0], material, logits, maps, this)
     if stop_after == "analysis":
-        return _stop(this)
+        return this.stopped()
     write_report(this)
-    this.note(status=COMPLETE, seconds=time.monotonic() - started)
-    return this
-
-
-def _stop(this: Run) -> Run:
-    this.note(status=STOPPED)
-    return this
+    return this.completed(started)
 
 
 def kept_epochs(epochs: int) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from ecglens.examples.splits import TEST
 from ecglens.files import write_json, write_table
 from ecglens.report import figures
 from ecglens.report.html import Section, sheet, with_intervals, write_html
-from ecglens.runs import COMPLETE, STOPPED, Run, open_run, start_run
+from ecglens.runs import Run, open_run, start_run
 from ecglens.simulation.stand_in import find_records
 from ecglens.studies import stages
 from ecglens.studies.sources import NOT_FOR_PATIENTS, Sources
@@ -42,8 +42,7 @@ def compare(
     this = start_run(out, {"study": "vijayarangan2020", **asdict(question)}, overwrite=overwrite)
     material = prepare(question, which, folder, this)
     if stop_after == "examples":
-        this.note(status=STOPPED)
-        return this
+        return this.stopped()
     test = material.examples.take(np.flatnonzero(material.plan.split == TEST))
     recipe = question.recipe
     for name in MODEL_NAMES:
@@ -64,12 +63,10 @@ def compare(
         about["n_trainable"] = str(classifier.n_trainable)
         stages.write_scores(about, test, probabilities, home, average_over=recipe.average_over, seed=question.seed)
     if stop_after == "training":
-        this.note(status=STOPPED)
-        return this
+        return this.stopped()
     _write_table(this)
     write_comparison(this)
-    this.note(status=COMPLETE, seconds=time.monotonic() - started)
-    return this
+    return this.completed(started)
 
 
 def _write_table(this: Run) -> None:

@@ -11,7 +11,7 @@ from ecglens.examples.splits import VALIDATION_RULES, expect_resampling
 from ecglens.examples.windows import WindowOptions
 from ecglens.models.scaling import SCALES
 from ecglens.studies.options import part_of
-from ecglens.training.fit import TrainOptions
+from ecglens.training.options import TrainOptions
 
 MODEL_NAMES = ("ecgnet", "ecgnet-cam", "hannun", "zihlmann")
 CLASS_SETS = {"beats": "vijayarangan-beats", "all": "vijayarangan"}
@@ -25,10 +25,10 @@ SPLITS = {
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(TrainOptions):
     """Every choice of a run, by name; `--set NAME=VALUE` changes one.
 
-    See `WindowOptions` for seconds to beats_in_rhythms, `TrainOptions` for loss to rr_drop. per_class: windows of a class
+    See `WindowOptions` for seconds to beats_in_rhythms, `TrainOptions` for the training. per_class: windows of a class
     that "shuffled" takes, a fifth of them to test; resample, validation: rules of `ecglens.examples.splits`; tested_at_most:
     test windows per class, 0 for all; mask: "published" or "corrected" options of deletion-mask; mask_steps: at most;
     masked_per_class, explained_per_class: test windows that get a mask, and the maps of one pass; starts: trainings from
@@ -53,23 +53,13 @@ class Recipe:
     explained_per_class: int = 400
     starts: int = 2
     course_per_class: int = 24
-    loss: str = "cross-entropy"
-    class_weights: str = "none"
-    optimiser: str = "adamw"
     rate: float = 1e-3
-    weight_decay: float = 1e-2
-    schedule: str = "one-cycle"
     epochs: int = 4
     batch: int = 64
-    stop: str = "patience"
-    patience: int = 0
-    keep: str = "last"
-    bf16: bool = True
-    gain_jitter: float = 0.1
-    rr_drop: float = 0.0
 
     def __post_init__(self) -> None:
-        _ = self.windows, self.training  # both check their own words
+        super().__post_init__()
+        _ = self.windows  # checks its own words
         choose(self.scale, list(SCALES), "scale")
         expect_resampling(self.resample)
         choose(self.validation, list(VALIDATION_RULES), "validation")
