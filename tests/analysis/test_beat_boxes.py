@@ -147,6 +147,8 @@ def test_windows_that_do_not_know_their_beats_and_other_pictures_are_refused() -
     examples = beating(3)
     with pytest.raises(EcglensError, match="no column beats_at"):
         beat_boxes(drawing(examples), replace(examples, table=examples.table.drop(columns="beats_at")))
+    with pytest.raises(EcglensError, match="no column labelled; cut windows that know their beats"):
+        beat_boxes(drawing(examples), replace(examples, table=examples.table.drop(columns="labelled")))
     other = replace(drawing(examples), module=Pictured(nn.Identity(), nn.Identity()))
     with pytest.raises(EcglensError, match="draws by Identity; expected a Rasteriser"):
         beat_boxes(other, examples)

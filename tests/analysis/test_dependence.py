@@ -194,9 +194,10 @@ def test_context_share_leaves_the_mode_of_the_module():
 
 
 def test_context_share_refuses_a_model_that_takes_no_rr_intervals():
-    examples = random_examples(2)
-    with pytest.raises(EcglensError, match="resnet does not take RR intervals"):
-        context_share(created("resnet", examples), examples, examples.labels, examples, 0)
+    examples = random_examples(2, leads=1, length=224)
+    for name in ("resnet", "small2d"):  # the second takes which samples are signal
+        with pytest.raises(EcglensError, match=f"{name} does not take RR intervals"):
+            context_share(created(name, examples), examples, examples.labels, examples, 0)
 
 
 def test_context_share_scales_signals_as_the_model_does():

@@ -210,7 +210,6 @@ def test_the_table_is_plain_means_of_each_group(empty):
         used = [k for k in mine if empty == "zero" or not found.empty[k]]
         share = [0.0 if found.empty[k] else found.share[k, region] for k in used]
         area = [found.area[k, region] for k in used]
-        own = [s / a for s, a in zip(share, area, strict=True) if a > 0]
         assert (row.n, row.patients) == (len(mine), len({patients[k] for k in mine}))
         assert row.empty == sum(found.empty[k] for k in mine)
         assert row.empty_rate == pytest.approx(row.empty / row.n)
@@ -221,9 +220,27 @@ def test_the_table_is_plain_means_of_each_group(empty):
         assert row.random == pytest.approx(np.mean(area))
         assert row.random_sd == pytest.approx(np.std(area))
         assert row.enrichment == pytest.approx(sum(share) / sum(area))
-        assert row.mean_enrichment == pytest.approx(np.mean(own))
         assert row.focus_low < row.focus < row.focus_high
         assert row.enrichment_low < row.enrichment < row.enrichment_high
+
+
+@pytest.mark.parametrize("empty", ["leave-out", "zero"])
+def test_an_example_with_nothing_to_look_within_is_left_out_of_all_means(empty):
+    maps, boxes = _maps((4, 1, 100)), _boxes((0, 1, 0.3, 0.5), n=4)
+    maps[1] = 0
+    right = np.array([[1.0], [0.9], [0.2], [0.8]])
+    spans = Boxes(("signal",), np.zeros((4, 1)), np.ones((4, 1)), np.full((4, 1), 0.2), right)
+    found = focus(maps, boxes, within=spans)
+    assert found.empty.tolist() == [False, True, True, False]
+    (row,) = focus_table(found, {"all": np.ones(4, bool)}, np.arange(4), empty=empty).itertuples()
+    size = np.abs(maps[:, 0].astype(float))
+    used = [0, 1, 3] if empty == "zero" else [0, 3]
+    share = [0.0 if k == 1 else size[k, 30:50].sum() / size[k, 20 : round(100 * right[k, 0])].sum() for k in used]
+    area = [0.2 / (right[k, 0] - 0.2) for k in used]
+    assert (row.n, row.empty) == (4, 2)
+    assert row.focus == pytest.approx(np.mean(share), rel=1e-6)
+    assert row.random == pytest.approx(np.mean(area))
+    assert row.enrichment == pytest.approx(np.mean(share) / np.mean(area), rel=1e-6)
 
 
 def test_any_labels_are_groups_and_draws_do_not_depend_on_other_groups():

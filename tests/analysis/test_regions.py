@@ -160,9 +160,9 @@ def _one_region(**changes) -> Regions:
 def test_regions_outside_the_maps_are_refused():
     maps = np.zeros((1, 2, 10), np.float32)
     region_means(maps, _one_region(stop=np.array([[10]]), row=np.array([1])))
-    with pytest.raises(EcglensError, match="outside maps of 2 leads and 10 samples"):
+    with pytest.raises(EcglensError, match="outside 2 leads and 10 samples"):
         region_means(maps, _one_region(stop=np.array([[11]])))
-    with pytest.raises(EcglensError, match="outside maps of 2 leads and 10 samples"):
+    with pytest.raises(EcglensError, match="outside 2 leads and 10 samples"):
         region_means(maps, _one_region(row=np.array([2])))
 
 

@@ -66,14 +66,14 @@ def test_each_row_is_the_model_s_answer_to_that_example(at_once, monkeypatch):
     examples = beating(12)
     model = tiny(examples)
     logits = model.logits(examples)
-    effect = retiming_effect(model, examples, (-0.1, 0.3), where=[ANOTHER, 4], extent=(0.2, 0.3))
-    assert set(effect["where"]) == {ANOTHER, "before beat 4"}
-    for where, place in ((ANOTHER, ANOTHER), ("before beat 4", 4)):
+    effect = retiming_effect(model, examples, (-0.1, 0.3), where=[ANOTHER, ALL], extent=(0.2, 0.3))
+    assert set(effect["where"]) == {ANOTHER, ALL}
+    for where in (ANOTHER, ALL):
         for change in (-0.1, 0.3):
             part = effect[(effect["where"] == where) & (effect["change"] == change)]
             assert list(part["row"]) == list(range(12))
             for row in range(12):
-                one = retimed(examples.take(np.array([row])), place, change, extent=(0.2, 0.3))
+                one = retimed(examples.take(np.array([row])), where, change, extent=(0.2, 0.3))
                 mine = part.iloc[row]
                 assert mine["why"] == one.why[0]
                 if not one.why[0]:
@@ -128,3 +128,10 @@ def test_a_place_where_nothing_can_be_done_stays_in_the_table():
     assert (table.loc[ANOTHER, "no_gap"] == 2).all()
     assert table.loc[ANOTHER, ["called_abnormal", "margin_change_low"]].isna().all().all()
     assert (table.loc[LABELLED, "n"] == 2).all()
+
+
+def test_no_change_and_no_place_are_refused():
+    examples, model = _spiked(2)
+    for told in ({"changes": []}, {"changes": np.array([]), "where": (ALL,)}, {"where": ()}):
+        with pytest.raises(EcglensError, match="expected one or more of each"):
+            retiming_effect(model, examples, **told)

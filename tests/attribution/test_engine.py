@@ -124,6 +124,7 @@ def test_rows_that_are_not_there_are_refused(rows):
         ({"methods": ["smoothgrad"], "options": {"smoothgrad": {"sample": 3}}}, "mean 'samples'.*takes: samples, noise"),
         ({"background": signals(4, leads=3)}, r"background has shape \(4, 3, 24\); expected \(example, 2 leads, 24 s"),
         ({"background": signals(4)[0]}, r"the background has shape \(2, 24\)"),
+        ({"background": signals(0)}, "the background holds no example; expected one or more"),
     ],
     ids=lambda value: str(value)[:40],
 )  # fmt: skip

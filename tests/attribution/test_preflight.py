@@ -158,6 +158,11 @@ def test_a_layer_that_does_not_exist_is_refused_with_the_last_convolutions():
         maps(classifier(seeded(Linear), "x"), signals(), "saliency")
 
 
+def test_a_model_that_is_said_to_draw_and_does_not_is_refused():
+    with pytest.raises(EcglensError, match="net draws no picture; expected draws=True and a module with the parts"):
+        preflight(classifier(seeded(Linear), draws=True), torch.from_numpy(signals(2)))
+
+
 # ------------------------------------------------------------------------------------------------ which methods
 
 

@@ -1,4 +1,4 @@
-"""Maps at other sizes: what they hold stays; pictures summed into time."""
+"""Maps at other sizes: what they hold stays."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecglens.attribution.resizing import into_time, resized
-from ecglens.errors import EcglensError
+from ecglens.attribution.resizing import resized
 from made import FEW
 
 
@@ -31,6 +30,13 @@ def test_each_new_cell_is_the_mean_of_the_line_between_middles_over_its_extent(c
     for k, lead in np.ndindex(3, 2):
         wanted = maps[k, lead] if cells == length else _slowly(maps[k, lead], length)
         np.testing.assert_allclose(found[k, lead], wanted, atol=2e-4)
+
+
+@pytest.mark.parametrize(("cells", "length"), [(1250, 5000), (125, 1000), (5000, 1000), (999, 1000)])
+def test_maps_of_whole_records_are_resized_alike(cells, length):
+    maps = np.random.default_rng(0).normal(size=(2, cells)).astype(np.float32)
+    wanted = [_slowly(each, length) for each in maps]
+    np.testing.assert_allclose(resized(maps, (length,)), wanted, atol=2e-4)
 
 
 @FEW
@@ -73,51 +79,3 @@ def test_a_map_of_the_size_asked_for_is_handed_back_as_it_is():
     maps = np.zeros((2, 1, 5, 7), np.float32)
     assert resized(maps, (5, 7)) is maps
     assert resized(maps[..., 0, :], (7,)).base is maps
-
-
-# ------------------------------------------------------------------------------------------------ into time
-
-
-def _into_time_slowly(maps, start, stop, length):
-    out = np.zeros((len(maps), 1, length))
-    for k, one in enumerate(maps):
-        columns = one.shape[2]
-        wide = (stop[k] - start[k]) / columns
-        for column in range(columns):
-            left, right = start[k] + column * wide, start[k] + (column + 1) * wide
-            for sample in range(length):
-                shared = max(min(sample + 1, right) - max(sample, left), 0)
-                out[k, 0, sample] += one[:, :, column].sum() * shared / wide
-    return out
-
-
-@pytest.mark.parametrize(("columns", "length"), [(7, 20), (20, 20), (31, 20), (1, 6)])
-def test_columns_are_shared_out_to_the_samples_that_they_cover(columns, length):
-    rng = np.random.default_rng(columns)
-    maps = rng.normal(size=(6, 1, 4, columns)).astype(np.float32)
-    start = rng.integers(0, length - 1, 6)
-    stop = np.array([rng.integers(first + 1, length + 1) for first in start])
-    start[0], stop[0] = 0, length
-    found = into_time(maps, start, stop, length)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, _into_time_slowly(maps, start, stop, length), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(found.sum(axis=(1, 2)), maps.sum(axis=(1, 2, 3)), rtol=1e-4, atol=1e-5)
-    for k in range(6):
-        assert (found[k, 0, : start[k]] == 0).all()
-        assert (found[k, 0, stop[k] :] == 0).all()
-
-
-@pytest.mark.parametrize(
-    ("start", "stop", "said"),
-    [
-        ([0, 5], [4, 5], "example 1 is drawn from sample 5 to 5; expected some of 0 to 8"),
-        ([-1, 0], [4, 5], "example 0 is drawn from sample -1 to 4"),
-        ([0, 0], [4, 9], "example 1 is drawn from sample 0 to 9"),
-        ([0], [4, 5], r"maps have shape \(2, 1, 3, 4\) for 1 starts and 2 stops"),
-    ],
-)
-def test_samples_that_are_not_there_are_refused(start, stop, said):
-    with pytest.raises(EcglensError, match=said):
-        into_time(np.ones((2, 1, 3, 4), np.float32), np.array(start), np.array(stop), 8)
-    with pytest.raises(EcglensError, match=r"expected \(example, 1, row, column\)"):
-        into_time(np.ones((2, 3, 4), np.float32), np.array([0, 0]), np.array([4, 4]), 8)

@@ -67,33 +67,6 @@ def test_regions_are_the_beats_one_after_the_other_and_tile_the_signal(labelled,
         assert (lengths["gap 1-2"] > 0).any()
 
 
-@pytest.mark.parametrize(("labelled", "label_is"), [("last", 5), ("first", 0)])
-def test_counted_from_the_label_they_are_the_same_regions_under_other_names(labelled, label_is):
-    examples = beating(6, labelled=labelled, lacking=(2,))
-    left, own = beat_regions(examples), beat_regions(examples, count="labelled")
-    _tiles(own, examples)
-    assert own.names[0] == "before"
-    assert own.names[-1] == "after"
-    by_name = {name: k for k, name in enumerate(left.names)}
-    for row in range(6):
-        label = int(examples.table["labelled"].iloc[row])
-        assert label == (label_is - (row == 2 and labelled == "last"))
-
-        def word(number, label=label):
-            return f"{number - label:+d}" if number != label else "label"
-
-        names = {"before": "before", "after": "after"}
-        for number in range(6 - (row == 2)):
-            names[f"beat {number + 1}"] = word(number) if number == label else f"beat {word(number)}"
-            if number + 1 < 6 - (row == 2):
-                names[f"gap {number + 1}-{number + 2}"] = f"gap {word(number)} to {word(number + 1)}"
-        for name, other in names.items():
-            a, b = by_name[name], own.names.index(other)
-            assert (left.start[row, a], left.stop[row, a]) == (own.start[row, b], own.stop[row, b]), (row, name, other)
-    expected = "gap -1 to label" if labelled == "last" else "gap label to +1"
-    assert expected in own.names
-
-
 def test_every_lead_has_the_regions_under_the_same_names():
     examples = beating(3, leads=2)
     regions = beat_regions(examples)
@@ -107,8 +80,6 @@ def test_what_is_refused():
     examples = beating(4)
     with pytest.raises(EcglensError, match="no column beats_at"):
         beat_regions(make_examples(examples.signals))
-    with pytest.raises(EcglensError, match="did you mean 'left'"):
-        beat_regions(examples, count="lef")
     with pytest.raises(EcglensError, match="expected numbers from 0 on"):
         beat_regions(examples, extent=(-0.1, 0.4))
     for beats in ("300 200", "5 650", "", "300 700"):
@@ -131,7 +102,6 @@ def test_real_windows_are_tiled(real_mitdb: Path):
         assert few.sum() == 2
         last = regions.names.index("beat 6")
         np.testing.assert_array_equal(regions.start[:, last] == regions.stop[:, last], few)
-        own = beat_regions(examples, count="labelled")
-        label = own.names.index("label")
-        r = examples.column("r_index")
-        assert ((own.start[:, label] <= r) & (r < own.stop[:, label])).all()
+        each, r = np.arange(len(examples)), examples.column("r_index")
+        beat = 1 + 2 * examples.column("labelled")  # "before", "beat 1", "gap 1-2" ...
+        assert ((regions.start[each, beat] <= r) & (r < regions.stop[each, beat])).all()

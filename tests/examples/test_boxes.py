@@ -62,6 +62,14 @@ def test_both_signs_in_one_reading_with_the_whole_map_last(sign):
         np.testing.assert_allclose(found[:, -1], whole, rtol=1e-12)
 
 
+def test_a_map_with_nan_has_no_sum_of_either_sign():
+    maps = np.random.default_rng(6).random((3, 4, 5)).astype(np.float32)  # none is below 0, so one half need not be read
+    maps[1, 2, 3] = np.nan
+    whole = Boxes(("all",), np.zeros((3, 1)), np.ones((3, 1)), np.zeros((3, 1)), np.ones((3, 1)))
+    for found in signed_box_sums(maps, whole):
+        np.testing.assert_array_equal(np.isnan(found), [[False] * 2, [True] * 2, [False] * 2])
+
+
 def test_maps_of_more_than_one_reading_and_on_a_picture_s_scale():
     maps = np.random.default_rng(3).normal(size=(9, 1, 224, 224)).astype(np.float32)
     boxes = _some(9, 2)
@@ -98,9 +106,9 @@ def test_boxes_of_regions_hold_what_the_samples_hold():
     for k in range(8):
         for box in range(4):
             assert sums[k, box] == pytest.approx(maps[k, regions.row[box], start[k, box] : stop[k, box]].sum(), abs=1e-5)
-    with pytest.raises(EcglensError, match="outside signals of 1 leads"):
+    with pytest.raises(EcglensError, match="outside 1 leads"):
         boxes_of(regions, 1, 30)
-    with pytest.raises(EcglensError, match="outside signals of 2 leads and 20 samples"):
+    with pytest.raises(EcglensError, match="outside 2 leads and 20 samples"):
         boxes_of(regions, 2, 20)
 
 

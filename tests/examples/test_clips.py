@@ -130,9 +130,22 @@ def test_a_few_invalid_samples_are_bridged_and_many_are_refused() -> None:
     ]
 
 
+def test_clips_of_a_long_record_without_values_are_left_out_and_the_others_stay() -> None:
+    long, short = record("long", seconds=60), record("short", seconds=15)
+    long.signal[:, :2000] = np.nan
+    short.signal[2, 1200:] = np.nan
+    skipped: list[Skipped] = []
+    examples, facts = cut_clips([long, short], LABELS, options(), skipped)
+    kept = list(zip(examples.table["record"], examples.table["clip"], examples.table["clips"], strict=True))
+    assert kept == [("long", "middle", 2), ("long", "end", 2), ("short", "head", 2), ("short", "middle", 2)]
+    np.testing.assert_array_equal(examples.signals[0], long.signal[:, 2500:3500])
+    np.testing.assert_array_equal(examples.signals[3, 2, 950:], short.signal[2, 1199])
+    assert (facts.unusable, facts.bridged, facts.records, skipped) == ({"long": 1, "short": 1}, {"short": 50}, 2, [])
+
+
 @pytest.mark.parametrize(
     ("signal", "reason"),
-    [(np.zeros((12, 1000)), "is flat in all leads"), (np.ones((12, 1)), "1 sample"), (np.full((12, 1000), np.nan), "100%")],
+    [(np.zeros((12, 1000)), "bad: flat in all leads"), (np.ones((12, 1)), "1 sample"), (np.full((12, 1000), np.nan), "100%")],
 )
 def test_a_record_without_a_signal_is_named_and_the_rest_goes_on(signal: np.ndarray, reason: str) -> None:
     skipped: list[Skipped] = []

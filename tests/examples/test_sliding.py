@@ -16,7 +16,7 @@ from ecglens.errors import EcglensError
 from ecglens.examples.examples import COLUMNS, Examples
 from ecglens.examples.label_maps import label_map
 from ecglens.examples.rr_intervals import rr_intervals
-from ecglens.examples.sliding import REASONS, SlidingFacts, SlidingOptions, beats_at, cut_sliding, window_bounds
+from ecglens.examples.sliding import REASONS, SlidingFacts, SlidingOptions, beats_at, cut_sliding, labelled, window_bounds
 from ecglens.examples.splits import DS1_RECORDS, DS2_RECORDS
 from ecglens.recordings.databases import Skipped
 from ecglens.recordings.recording import Annotations, Evidence, Recording
@@ -390,6 +390,22 @@ def test_beats_at_the_edge_of_the_record_are_cut_there_and_counted() -> None:
     assert totals(facts) == {"kept": 3, "at_edge": 2}
     assert beats_at(examples)[0, 0] == examples.column("valid_start")[0]
     assert beats_at(examples)[-1, -1] == examples.length - 1
+
+
+def test_a_window_of_one_sample_is_flat() -> None:
+    one = recording([*steady(6), (2998, "N"), (2999, "N")], n=3000)
+    options = {"beats": 2, "ends": "published", "longest": 30.0}
+    compare(one, SlidingOptions(**(SHORT | options)))
+    assert totals(cut(one, **options)[1]) == {"kept": 7, "at_edge": 1, "flat": 1}
+
+
+def test_windows_that_do_not_know_their_beats_are_refused() -> None:
+    examples, *_ = cut(recording(steady(8)), labelled="first")
+    assert labelled(examples).tolist() == [0, 0, 0]
+    for name, read in (("beats_at", beats_at), ("labelled", labelled)):
+        without = replace(examples, table=examples.table.drop(columns=name))
+        with pytest.raises(EcglensError, match=rf"no column {name}; cut windows that know their beats \(cut_sliding\)"):
+            read(without)
 
 
 def test_a_record_without_a_beat_of_one_class_counts_zero_of_it() -> None:

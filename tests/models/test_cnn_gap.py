@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
 from ecglens.attribution import explain
 from ecglens.models import create
-from ecglens.models.cnn_gap import BLOCKS, STRIDE, CnnGap
+from ecglens.models.cnn_gap import BLOCKS, CnnGap
 from made import random_examples
 
 
@@ -65,8 +67,21 @@ def test_twelve_blocks_and_as_many_values_as_the_layers_make() -> None:
 
 @pytest.mark.parametrize("length", [1000, 1001, 5000])
 def test_a_cell_of_the_map_is_eight_samples(length: int) -> None:
+    strides = math.prod(stride for *_, stride in BLOCKS)
+    assert strides == 8
     with torch.no_grad():
-        assert CnnGap(2, 12).eval().tail(torch.zeros(1, 12, length)).shape == (1, 128, -(-length // STRIDE))
+        assert CnnGap(2, 12).eval().tail(torch.zeros(1, 12, length)).shape == (1, 128, -(-length // strides))
+
+
+def test_a_fresh_net_lets_as_much_through_as_its_relus_take_and_drops_a_fifth() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = CnnGap(3, 12)
+    n_in = 12
+    for block, (filters, kernel, _) in zip(net.tail, BLOCKS, strict=True):
+        assert float(block[0].weight.detach().std()) == pytest.approx(math.sqrt(2 / (n_in * kernel)), rel=0.05)
+        n_in = filters
+    assert net.drop.p == 0.2
 
 
 @pytest.mark.parametrize("name", ["cnn-gap", "cnn-gap-short"])

@@ -94,6 +94,12 @@ def test_a_saved_picture_model_comes_back_with_the_same_logits(tmp_path):
     assert np.array_equal(again.logits(examples), model.logits(examples))
 
 
+def test_the_net_behind_a_picture_is_not_saved_as_it_could_not_be_loaded(tmp_path):
+    with pytest.raises(EcglensError, match="small2d is the network behind a picture alone; save the classifier that draws"):
+        created("small2d", _beats()).behind_picture().save(tmp_path / "net")
+    assert not (tmp_path / "net").exists()
+
+
 @pytest.mark.parametrize("name", ["resnet", "small2d"])
 def test_an_older_file_that_does_not_say_whether_its_model_draws_is_read(name, tmp_path):
     """And one that says what cannot be is refused."""

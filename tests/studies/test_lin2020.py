@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import html
 import json
 import re
@@ -19,18 +20,37 @@ from sklearn.metrics import roc_auc_score
 from ecglens.errors import EcglensError
 from ecglens.examples.clips import ClipOptions
 from ecglens.models import create, load
+from ecglens.recordings.databases import database
 from ecglens.recordings.twelve import STANDARD
-from ecglens.studies.lin2020 import ask, take_over
-from ecglens.studies.lin2020_material import plan_clips
+from ecglens.report.twelve_leads import lead_above_map
+from ecglens.runs import open_run, start_run
+from ecglens.studies import lin2020_report_maps
+from ecglens.studies.lin2020 import ask, ask_clips, take_over
+from ecglens.studies.lin2020_material import plan_clips, prepare
 from ecglens.studies.lin2020_recipe import REASONS, recipe_for
+from ecglens.studies.lin2020_report_maps import maps_section
+from ecglens.studies.lin2020_report_scores import scores_section, sources_sheet
+from ecglens.studies.lin2020_words import names_of
 from ecglens.studies.options import differences
+from ecglens.studies.sources import Sources
 from ecglens.training.challenge import challenge_score
+from ecglens.training.thresholds import choose_thresholds
 from made import make_examples
 from recordings.twelve_made import heart, units, write_challenge
 
 _SINUS, _AF, _LBBB = "426783006", "164889003", "164909002"
-_TABLES = {"label-map", "per_class", "rates", "recipes", "shown", "spike", "splits", "thresholds", "training"}
+_TABLES = {
+    "label-map", "per_class", "rates", "recipes", "shown", "sides", "sources", "spike", "splits", "thresholds", "training",
+    "weights",
+}  # fmt: skip
 _FAST = ("epochs=2", "batch=8", "fs=50", "rate=0.003")
+
+
+def _irregular(seconds: float, *, height: float = 1.0, seed: int) -> np.ndarray:
+    """A heart at 250 Hz whose beats come when they like: no two records are alike."""
+    sizes = np.random.default_rng(seed).integers(150, 300, round(2 * seconds))
+    beats = [heart(250, 2, height=height, seed=seed)[:, 75 : 75 + n] for n in sizes]
+    return np.concatenate(beats, axis=1)[:, : round(250 * seconds)]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +60,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(60):
         code, height = ((_SINUS, 0.6), (_AF, 1.2), (f"{_AF},{_LBBB}", 1.8))[number % 3]
         seconds = 25 if number % 10 == 0 else 7 if number % 10 == 1 else 10
-        signal = heart(250, seconds, height=height, seed=number)
+        signal = _irregular(seconds, height=height, seed=number)
         comments = ("Age: 60", "Sex: Female", f"Dx: {code}")
         write_challenge(folder / "cinc2020" / "records", f"A{number:04d}", units(signal), fs=250, comments=comments)
     write_challenge(folder / "cinc2020" / "records", "A9999", np.zeros((12, 2500)), fs=250)
@@ -123,7 +143,99 @@ def test_the_map_adds_up_and_other_rates_give_the_same(run: Path) -> None:
     assert metrics["cam.ms_a_cell"] == pytest.approx(160, rel=0.02)
     rates = pd.read_csv(run / "tables" / "rates.csv")
     assert rates["rate"].tolist() == [257, 500, 1000]
-    assert rates["largest"].max() < 0.02
+    assert 0 < rates["largest"].max() < 0.02
+    assert rates["records"].tolist() == [15] * 3
+    assert rates["not_given"].tolist() == [0] * 3
+
+
+def test_thresholds_are_those_of_the_validation_records_alone(run: Path, data: Path, tmp_path: Path) -> None:
+    question = ask("corrected", None, None, None, list(_FAST), quick=False, seed=0)
+    which = database("cinc2020")
+    there = prepare(question, which, data / "cinc2020", start_run(tmp_path / "run", {"study": "lin2020"}))
+    classifier = load(run)
+    answers = ask_clips(classifier, there.side("validation"), "mean")
+    assert len(answers.truth) == 6
+    chosen = choose_thresholds(answers.truth, answers.probabilities, classifier.classes, "challenge")
+    np.testing.assert_allclose(classifier.thresholds, chosen.values)
+    other = choose_thresholds(*_answers(run)[:2], classifier.classes, "challenge")
+    assert not np.allclose(classifier.thresholds, other.values)
+
+
+def test_tables_of_the_paper_have_the_runs_own_numbers_beside_them(run: Path) -> None:
+    source, metrics = Sources(open_run(run)), _metrics(run)
+    section = scores_section(source, {"mine": source})
+    sheets = {each.caption.split(":")[0]: each for each in (*section.sheets, sources_sheet(source))}
+    score = f"{metrics['test.challenge_score']:.3f}"
+    two = {row[0]: row for row in sheets["Table 2"].rows}
+    assert two["macro-obs"] == ["macro-obs", "0.582", "", score]
+    assert two["wbce"] == ["wbce", "0.549", "0.544", ""]
+    three = {row[0]: row for row in sheets["Table 3"].rows}
+    assert three["ours: mine"][-1] == score
+    assert three["rank 1 (prna)"] == ["rank 1 (prna)", "0.587", "0.761", "0.558", "0.492", "0.533", ""]
+    four = {row[0]: dict(zip(sheets["Table 4"].header, row, strict=True)) for row in sheets["Table 4"].rows}
+    per_class = pd.read_csv(run / "tables" / "per_class.csv", dtype={"class": str}).set_index("class")
+    name = names_of(source)[_AF]
+    assert four[name]["paper, recall"] == "0.657"
+    assert four[name]["ours, records"] == str(per_class.loc[_AF, "support"])
+    assert four[name]["ours, recall: mine"] == f"{per_class.loc[_AF, 'recall']:.3f}"
+    assert four[name]["ours, F1: mine"] == f"{per_class.loc[_AF, 'f1']:.3f}"
+    one = {row[0]: row[1:] for row in sheets["Table 1"].rows}
+    assert one["CPSC"] == ["500", "9 - 118", "6877", "250", "7 - 25", "60"]
+    assert one["Georgia"] == ["500", "10", "10344", "", "", ""]
+
+
+def test_figure_1_is_lead_i_red_where_the_map_is_among_its_highest(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[Any, ...]] = []
+
+    def draw(signal: np.ndarray, cam: np.ndarray, fs: float, lead: str, title: str, *, threshold: float) -> Any:
+        drawn.append((signal, cam, lead, threshold))
+        return lead_above_map(signal, cam, fs, lead, title, threshold=threshold)
+
+    monkeypatch.setattr(lin2020_report_maps, "lead_above_map", draw)
+    maps_section(Sources(open_run(run)))
+    shown = pd.read_csv(run / "tables" / "shown.csv", dtype={"class": str})
+    arrays = np.load(run / "tables" / "shown.npz")
+    assert len(drawn) == len(shown)
+    for number, (signal, cam, lead, threshold) in enumerate(drawn):
+        assert lead == "I"
+        np.testing.assert_array_equal(signal, arrays[f"signal {number}"][0])
+        cells, (start, stop) = arrays[f"cam {number}"], shown.loc[number, ["start", "stop"]]
+        inside = [k for k in range(len(cells)) if start <= (k + 0.5) * 500 / len(cells) < stop]
+        np.testing.assert_array_equal(cam[inside], cells[inside])
+        assert np.isnan(np.delete(cam, inside)).all()
+        assert threshold == pytest.approx(np.percentile(cells[inside], 90))
+
+
+def test_a_long_record_has_the_map_of_its_likeliest_class(run: Path) -> None:
+    rows = pd.read_csv(run / "predictions.csv").set_index("record")
+    found = np.load(run / "tables" / "long.npz")
+    record = str(found["id"]).split("/")[1]
+    _, _, _, classes = _answers(run)
+    assert rows.loc[record, "clips"] == 3
+    assert str(found["class"]) == max(classes, key=lambda name: rows.loc[record, f"p_{name}"])
+    assert found["signal"].shape == found["cam"].shape == (25 * 50,)
+
+
+def test_the_spike_that_is_shown_is_the_largest_in_v2(run: Path) -> None:
+    table, found = pd.read_csv(run / "tables" / "spike.csv"), np.load(run / "tables" / "spiked.npz")
+    assert table["spike"].unique().tolist() == ["1 mV, 20 ms", "5 mV, 20 ms", "5 mV, 200 ms"]
+    mine = table[table["spike"] == str(found["spike"])].set_index("id").loc[str(found["id"])]
+    assert (str(found["lead"]), str(found["spike"])) == ("V2", "5 mV, 200 ms")
+    assert found["spiked"][0] == pytest.approx(mine["at_s"])
+    largest = int(np.abs(found["fall after"]).argmax())
+    assert (found["leads"][largest] == "V2") == mine["found"]
+    # the map's mean moves as the logit does
+    change = found["cam after"].mean() - found["cam before"].mean()
+    assert change == pytest.approx(mine["logit_after"] - mine["logit_before"], abs=1e-4)
+    metrics = _metrics(run)
+    assert metrics["spike.5mV_200ms.map_after"] == pytest.approx(table[table["spike"] == "5 mV, 200 ms"]["map_after"].mean())
+
+
+def test_the_cost_is_said_before_a_record_is_read(short_run: Callable[..., Any], tmp_path: Path) -> None:
+    said = short_run(tmp_path / "run", "--stop-after", "training").err
+    words = ("61 records: 0.0 GB", "1 records left out of 61", "records train: 2 epochs in a minute", "epoch 1/2")
+    places = [said.index(each) for each in words]
+    assert places == sorted(places)
 
 
 def test_the_report_says_what_a_reader_must_know(run: Path) -> None:
@@ -164,6 +276,40 @@ def test_as_published_records_of_one_class_are_split_class_by_class(short_run: C
     two = (rows[_AF] == 1) & (rows[_LBBB] == 1)
     assert (rows[~two].groupby(_AF)["split"].apply(lambda side: (side == "test").sum()) == 7).all()  # a third of 20
     assert not (rows[two]["split"] == "test").any()
+    assert rows["split"].value_counts().to_dict() == {"train": 41, "test": 14, "validation": 5}  # a tenth of 46 validates
+
+
+def test_folds_of_ptb_xl_train_validate_and_test_as_its_publisher_says(
+    data_root: Path, ecglens: Callable[..., Any], tmp_path: Path
+) -> None:
+    if not (data_root / "ptbxl").is_dir():
+        pytest.skip("no ptbxl/ in ECGLENS_DATA")
+    words = ("--database", "ptbxl", "--data", data_root, "--out", tmp_path / "run", "--stop-after", "examples")
+    done = ecglens("run", "lin2020", *words)
+    assert done.code == 0, done.err
+    rows = pd.read_csv(tmp_path / "run" / "examples.csv")
+    with (data_root / "ptbxl" / "ptbxl_database.csv").open() as file:
+        folds = {f"{int(row['ecg_id']):05d}_lr": int(row["strat_fold"]) for row in csv.DictReader(file)}
+    wanted = {9: "validation", 10: "test"}
+    assert [wanted.get(folds[record], "train") for record in rows["record"]] == rows["split"].tolist()
+    assert rows["split"].value_counts().to_dict() == {"train": 2322, "validation": 330, "test": 328}
+
+
+def test_other_records_or_bytes_in_a_run_that_has_begun_are_noticed(
+    data: Path, short_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    words = ("--stop-after", "training", "--data", tmp_path / "data")
+    assert short_run(tmp_path / "run", *words).code == 0
+    assert short_run(tmp_path / "run", *words).code == 0
+    signal = tmp_path / "data" / "cinc2020" / "records" / "A0007.mat"
+    kept = signal.read_bytes()
+    signal.unlink()
+    assert "begun with other data (60 records, now 59" in short_run(tmp_path / "run", *words).complaint
+    signal.write_bytes(kept[:-2] + b"\x01\x00")
+    header = signal.with_suffix(".hea")
+    header.write_text(re.sub(r"(?m)^(A0007.mat \S+ \S+ \S+ \S+ \S+) \S+ ", r"\1 0 ", header.read_text()))
+    assert "begun with other data" in short_run(tmp_path / "run", *words).complaint
 
 
 def test_rare_classes_are_drawn_again_until_they_have_their_share() -> None:
@@ -192,7 +338,7 @@ def test_rare_classes_are_drawn_again_until_they_have_their_share() -> None:
         (("--set", "loss=focal"), "unknown loss"), (("--set", "oversample=2"), "a share from 0 to 1"),
         (("--set", "join=median"), "unknown join"), (("--set", "gain_from=0"), "numbers above 0"),
         (("--database", "ptbxl"), "holds no folder ptbxl"), (("--or-simulated",), "no simulated records"),
-        (("--set-number", "1"), "lin2020 has one set"),
+        (("--set-number", "1"), "is for varandas2021; leave it out for lin2020"),
     ],
 )  # fmt: skip
 def test_words_that_are_not_understood_are_refused(
@@ -291,4 +437,40 @@ def test_all_layers_are_taken_over_the_last_one_where_it_has_the_same_classes(
     assert json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["start_from"]
     first = [pd.read_csv(each / "tables" / "training.csv")["train_loss"][0] for each in (tmp_path / "run", run)]
     assert first[0] < first[1]
-    assert "holds no model.json" in short_run(tmp_path / "no", "--set", f"start_from={tmp_path}").complaint
+    assert (
+        "says which records the net there has learnt from"
+        in short_run(tmp_path / "no", "--set", f"start_from={tmp_path}").complaint
+    )
+
+
+def test_records_that_a_net_has_learnt_from_do_not_test_it_under_another_name(
+    short_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for number in range(40):
+        comments = ("Age: 60", "Sex: Female", f"Dx: {(_SINUS, _AF)[number % 2]}")
+        for folder, name, seed, late in ((first, "A", number, 0), (second, "B", number + 30, 25)):
+            signal = units(_irregular(11, seed=seed)[:, late : late + 2500])
+            write_challenge(folder / "cinc2020" / "records", f"{name}{number:04d}", signal, fs=250, comments=comments)
+    done = short_run(tmp_path / "run", "--data", first, "--stop-after", "training")
+    assert done.code == 0, done.err
+    start = ("--set", f"start_from={tmp_path / 'run'}", "--stop-after", "examples", "--data")
+    assert short_run(tmp_path / "alone", *start[2:], second).code == 0
+    done = short_run(tmp_path / "next", *start, second)
+    assert done.code == 0, done.err
+    known, before, after = (
+        pd.read_csv(tmp_path / each / "tables" / "sides.csv").set_index("record")["split"] for each in ("run", "alone", "next")
+    )
+    wanted = before.copy()
+    for number in range(10):  # B0000 is A0030, ...
+        was = known[f"A{number + 30:04d}"]
+        if (was == "train" and before[f"B{number:04d}"] != "train") or (was, before[f"B{number:04d}"]) == (
+            "validation",
+            "test",
+        ):
+            wanted[f"B{number:04d}"] = "unused"
+    assert (wanted == "unused").sum() > 1
+    assert after.to_dict() == wanted.to_dict()
+    about = json.loads((tmp_path / "next" / "run.json").read_text(encoding="utf-8"))
+    assert sorted(pair["first"] for pair in about["known_to_start_from"]) == sorted(after[after == "unused"].index)
+    assert f"{(wanted == 'unused').sum()} records that the net of start_from knows" in done.err

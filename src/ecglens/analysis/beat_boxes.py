@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ecglens.examples.beat_regions import beat_extents, beat_regions
 from ecglens.examples.boxes import Boxes, joined
 from ecglens.examples.examples import Examples
+from ecglens.examples.sliding import labelled
 from ecglens.models import Classifier
 from ecglens.models.pictured import rasteriser_of, whole
 
@@ -23,7 +24,8 @@ def beat_boxes(classifier: Classifier, examples: Examples) -> Boxes:
     "rectangle": the labelled beat from R - 0.2 s to R + 0.4 s and, on a picture, as high as the line is there (Varandas 2021,
     figure 3; seconds inferred: so its mean area is the paper's random focus); "extent": the same beat over the whole height,
     as `ecglens.examples.beat_regions` bounds it; that module's tiles ("before", "beat 1", "gap 1-2" ...); "signal": all but
-    padding. A picture shows the signal alone, stretched to its width, where the model is told its span.
+    padding. A picture shows the signal alone, stretched to its width, where the model is told its span. Raises EcglensError as
+    `beat_extents`, and without the column "labelled".
     """
     first, stop = (examples.column(name).astype(np.int64)[:, None] for name in ("valid_start", "valid_stop"))
     before, behind = (round(seconds * examples.fs) for seconds in RECTANGLE)
@@ -31,7 +33,7 @@ def beat_boxes(classifier: Classifier, examples: Examples) -> Boxes:
     left, right = np.maximum(r - before, first), np.minimum(r + behind, stop)
     tiles = beat_regions(examples)
     _, starts, stops = beat_extents(examples)
-    at = np.arange(len(examples)), examples.column("labelled").astype(np.int64)
+    at = np.arange(len(examples)), labelled(examples)
     names = ("extent", *tiles.names, SIGNAL)
     begin = np.column_stack([starts[at], tiles.start, first])
     end = np.column_stack([stops[at], tiles.stop, stop])

@@ -50,8 +50,7 @@ def occlude_regions(classifier: Classifier, examples: Examples, regions: Regions
     n, n_leads, length = examples.signals.shape
     if len(regions.start) != n:
         raise EcglensError(f"{n} examples and regions of {len(regions.start)}; expected the same number")
-    if regions.stop.max(initial=0) > length or not np.all((regions.row >= 0) & (regions.row < n_leads)):
-        raise EcglensError(f"a region lies outside signals of {n_leads} leads and {length} samples")
+    regions.expect_inside(n_leads, length)
     if len(classifier.classes) < 2:
         raise EcglensError("the model has one class; a margin needs two")
     before = classifier.logits(examples)

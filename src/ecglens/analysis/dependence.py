@@ -48,7 +48,7 @@ def context_share(
     logits; the player that is absent takes the value of a random background beat, `draws` times. The share is
     |RR| / (|RR| + |signal|). Raises EcglensError for a model that does not take RR intervals.
     """
-    if classifier.context is None:
+    if classifier.context != "rr":
         raise EcglensError(f"{classifier.name} does not take RR intervals; there is no share to report")
     rng = np.random.default_rng([seed, 5])
     of_rr = np.zeros(len(examples))

@@ -30,8 +30,8 @@ class Focus:
 
     names: of the regions; share (example, region): mass in the region / mass of the whole map, NaN for an empty map; area
     (example, region): what a uniform map would have, so the random focus of this very example, 0 where it has no such region;
-    empty bool (example,): the whole map has no mass at all, exactly 0: one of 1e-30 everywhere is not empty; outside
-    (example,): share of the map's mass that lies outside the part that was counted, NaN where there is none.
+    empty bool (example,): what was counted, the map or what of it lies `within`, has no mass at all, exactly 0: a map of
+    1e-30 everywhere is not empty; outside (example,): share of the map's mass that was not counted, NaN where it has none.
     """
 
     names: tuple[str, ...]
@@ -178,9 +178,8 @@ def focus_table(
     of all but n, patients, empty and empty_rate, or count as a focus of "zero" (the published numbers). Columns: group,
     region, n, patients, empty, empty_rate; without, examples that have no such region (their focus is 0, as is their
     random focus); focus (mean), focus_sd, focus_median; focus_low, focus_high, 95 % over patients; random, random_sd (the area
-    share); enrichment (focus / random, both means), enrichment_low, enrichment_high; mean_enrichment, of the examples'
-    own ratios, where there is a region. sd: of the examples, divided by their number. Intervals are NaN with fewer than
-    two patients. Raises EcglensError where lengths differ, for another `empty`.
+    share); enrichment (focus / random, both means), enrichment_low, enrichment_high. sd: of the examples, divided by their
+    number. Intervals are NaN with fewer than two patients. Raises EcglensError where lengths differ, for another `empty`.
     """
     choose(empty, list(EMPTY), "rule for empty maps")
     if not isinstance(groups, Mapping):
@@ -204,7 +203,6 @@ def _rows(group: str, found: Focus, patients: NDArray[Any], empty: str, replicat
     somewhere = ~np.isnan(found.area).any(1)  # else there is nothing to look at
     counted = somewhere & (~found.empty | (empty == "zero"))
     share, area = np.nan_to_num(found.share[counted], nan=0.0), found.area[counted]
-    own = np.divide(share, area, out=np.full(share.shape, np.nan), where=area > 0)
     over = {"replicates": replicates, "seed": seed}
     focus_low, focus_high = ratio_over_patients(share, np.ones_like(share), patients[counted], **over)
     enrichment_low, enrichment_high = ratio_over_patients(share, area, patients[counted], **over)
@@ -225,7 +223,6 @@ def _rows(group: str, found: Focus, patients: NDArray[Any], empty: str, replicat
                 "random": random, "random_sd": _sd(area[:, k]),
                 "enrichment": mean / random if random > 0 else np.nan,
                 "enrichment_low": enrichment_low[k], "enrichment_high": enrichment_high[k],
-                "mean_enrichment": _mean(own[:, k][area[:, k] > 0]),
             }
         )  # fmt: skip
     return rows

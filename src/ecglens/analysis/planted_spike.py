@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -13,65 +13,95 @@ from ecglens.attribution import explain
 from ecglens.errors import EcglensError
 from ecglens.examples.boxes import Boxes
 from ecglens.examples.examples import Examples
+from ecglens.examples.regions import Regions
 from ecglens.models.classifier import Classifier
 
 
-def with_spike(
-    examples: Examples, at: NDArray[np.int64], row: int, *, millivolts: float = 5.0, seconds: float = 0.02
-) -> Examples:
-    """The examples with a rectangular spike in one lead: `seconds` long from sample `at` (example,) on, `millivolts` added."""
-    width = max(round(seconds * examples.fs), 1)
+@dataclass(frozen=True)
+class Spike:
+    """A rectangle added to a lead: `millivolts` high, `seconds` long."""
+
+    millivolts: float
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.millivolts:g} mV, {1000 * self.seconds:g} ms"
+
+
+def with_spike(examples: Examples, at: NDArray[np.int64], row: int, spike: Spike) -> Examples:
+    """The examples with a spike in the lead of `row`, from sample `at` (example,) on."""
+    width = max(round(spike.seconds * examples.fs), 1)
     signals = examples.signals.copy()
     for number, start in enumerate(at):
-        signals[number, row, start : start + width] += np.float32(millivolts)
+        signals[number, row, start : start + width] += np.float32(spike.millivolts)
     return replace(examples, signals=signals)
 
 
-def spike_effect(
-    classifier: Classifier, examples: Examples, lead: str, *, millivolts: float = 5.0, around: float = 0.3, seed: int = 0
-) -> pd.DataFrame:
-    """A row per example: how a spike at a random place in `lead` changes its likeliest class's answer and map.
+def spike_places(examples: Examples, around: float, seed: int) -> NDArray[np.int64]:
+    """A random sample of each example (example,), `around` s or more from the ends of its signal where it is so long."""
+    start, stop = (examples.column(name).astype(np.int64) for name in ("valid_start", "valid_stop"))
+    reach = round(around * examples.fs)
+    free = np.random.default_rng([seed, 31]).random(len(examples))
+    at: NDArray[np.int64] = (start + reach + free * (stop - start - 2 * reach).clip(1)).astype(np.int64)
+    return at
 
-    Columns: class (the likeliest of the clean example), at_s, logit_before, logit_after; map_before, map_after: share of the
-    map's size within `around` s of the spike, chance: the share of the time; found: whether hiding one lead after the other
-    (its median instead) moves the logit most at the spiked lead, found_before: the same without a spike. Raises EcglensError
-    for a lead that the examples have not. Source: Lin 2020, figure 3 (a corrupt spike attracts the map).
+
+def spike_effect(
+    classifier: Classifier, examples: Examples, lead: str, spikes: tuple[Spike, ...], *, around: float = 0.3, seed: int = 0
+) -> pd.DataFrame:
+    """A row per spike and example: how it changes the answer for the likeliest class and its map, planted in `lead`.
+
+    Columns: spike, id, class (the likeliest of the clean example), at_s, logit_before, logit_after; map_before, map_after:
+    share of the map's size within `around` s of the spike, chance: the share of the time; found: whether the logit moves most
+    where the spiked lead is hidden (see `lead_occlusion`), found_before: the same without a spike. Raises EcglensError for a
+    lead that the examples have not. Source: Lin 2020, figure 3 (a corrupt spike attracts the map).
     """
     if lead not in examples.leads:
         raise EcglensError(f"no lead {lead!r} to plant a spike in; expected one of {', '.join(examples.leads)}")
-    row = examples.leads.index(lead)
-    rng = np.random.default_rng([seed, 31])
-    start, stop = (examples.column(name).astype(np.int64) for name in ("valid_start", "valid_stop"))
-    reach = round(around * examples.fs)
-    at = (start + reach + rng.random(len(examples)) * (stop - start - 2 * reach).clip(1)).astype(np.int64)
-    spiked = with_spike(examples, at, row, millivolts=millivolts)
+    row, rows = examples.leads.index(lead), np.arange(len(examples))
+    at = spike_places(examples, around, seed)
+    near = _near(examples, at, around)
     logits = classifier.logits(examples)
     target = logits.argmax(1).astype(np.int64)
-    after = classifier.logits(spiked)
+    clean = {
+        "id": examples.column("id"), "class": np.array(classifier.classes)[target], "at_s": at / examples.fs,
+        "logit_before": logits[rows, target], "found_before": most_moving_lead(classifier, examples, target) == row,
+    }  # fmt: skip
+    mass = focus(explain(classifier, examples, ["cam"], target=target, quiet=True)["cam"][:], near)
+    clean |= {"map_before": mass.share[:, 0], "chance": mass.area[:, 0]}
+    tables = []
+    for spike in spikes:
+        spiked = with_spike(examples, at, row, spike)
+        after = focus(explain(classifier, spiked, ["cam"], target=target, quiet=True)["cam"][:], near)
+        tables.append(
+            pd.DataFrame(
+                {
+                    "spike": str(spike), **clean, "logit_after": classifier.logits(spiked)[rows, target],
+                    "map_after": after.share[:, 0], "found": most_moving_lead(classifier, spiked, target) == row,
+                }
+            )
+        )  # fmt: skip
+    return pd.concat(tables, ignore_index=True)
+
+
+def _near(examples: Examples, at: NDArray[np.int64], around: float) -> Boxes:
+    """The time within `around` s of each example's spike, as far as it is signal."""
+    start, stop = (examples.column(name).astype(np.int64) for name in ("valid_start", "valid_stop"))
+    reach = round(around * examples.fs)
     left, right = (np.clip(at + side, start, stop)[:, None] / examples.length for side in (-reach, reach + 1))
-    near = Boxes(("near",), np.zeros_like(left), np.ones_like(left), left, right)
-    mass = []
-    for each in (examples, spiked):
-        maps = explain(classifier, each, ["cam"], target=target, quiet=True)["cam"]
-        mass.append(focus(maps[:], near))
-    rows = np.arange(len(examples))
-    return pd.DataFrame(
-        {
-            "class": np.array(classifier.classes)[target], "at_s": at / examples.fs,
-            "logit_before": logits[rows, target], "logit_after": after[rows, target],
-            "map_before": mass[0].share[:, 0], "map_after": mass[1].share[:, 0], "chance": mass[0].area[:, 0],
-            "found_before": _blamed(classifier, examples, target) == row, "found": _blamed(classifier, spiked, target) == row,
-        }
-    )  # fmt: skip
+    return Boxes(("near",), np.zeros_like(left), np.ones_like(left), left, right)
 
 
-def _blamed(classifier: Classifier, examples: Examples, target: NDArray[np.int64]) -> NDArray[np.intp]:
-    """The lead whose hiding, by its own median, moves the logit of `target` most, by example."""
-    rows = np.arange(len(examples))
-    whole = classifier.logits(examples)[rows, target]
-    moved = np.empty((len(examples), len(examples.leads)))
-    for lead in range(len(examples.leads)):
-        signals = examples.signals.copy()
-        signals[:, lead] = np.median(signals[:, lead], axis=1, keepdims=True)
-        moved[:, lead] = np.abs(classifier.logits(replace(examples, signals=signals))[rows, target] - whole)
-    return moved.argmax(axis=1)
+def lead_occlusion(classifier: Classifier, examples: Examples, target: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Fall of the logit of `target` (example,) when a whole lead is set to zero: (example, lead). Method "occlusion"."""
+    n, n_leads, length = examples.signals.shape
+    edges = np.zeros((n, n_leads), np.int64)
+    whole = Regions(examples.leads, examples.leads, np.arange(n_leads), edges, edges + length)
+    options = {"occlusion": {"regions": whole}}
+    maps = explain(classifier, examples, ["occlusion"], target=target, options=options, keep=whole, quiet=True)
+    return np.asarray(maps["occlusion"][:], np.float64).reshape(n, n_leads)
+
+
+def most_moving_lead(classifier: Classifier, examples: Examples, target: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Number of the lead whose hiding moves the logit of `target` most, (example,)."""
+    return np.abs(lead_occlusion(classifier, examples, target)).argmax(axis=1)

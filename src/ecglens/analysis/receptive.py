@@ -14,8 +14,11 @@ _TRIED = 64  # noise windows: of a max pool only the largest sample counts, so m
 def receptive_field(classifier: Classifier, seed: int = 0) -> tuple[int, int]:
     """(samples before, samples after) the centre sample of the CAM layer's middle cell that change what the cell gives.
 
-    Measured by gradients on noise, so that it holds for any network. Raises EcglensError where there is no CAM layer.
+    Measured by gradients on noise, so that it holds for any network. Raises EcglensError where there is no CAM layer, and for
+    a model that sees pictures, whose cells see columns of them.
     """
+    if classifier.draws or classifier.rows is not None:
+        raise EcglensError(f"{classifier.name} sees pictures; expected a model of signals, whose cells see samples")
     if classifier.cam_layer is None:
         raise EcglensError(f"{classifier.name} names no layer for class activation maps (cam_layer)")
     shape = (_TRIED, len(classifier.leads), classifier.length)

@@ -25,7 +25,7 @@ def retiming_effect(
     examples: Examples,
     changes: Sequence[float] = CHANGES,
     *,
-    where: Sequence[str | int] = WHERE,
+    where: Sequence[str] = WHERE,
     extent: tuple[float, float] = EXTENT,
 ) -> pd.DataFrame:
     """Each example with RR intervals changed: a row per place of the gap, change and example.
@@ -33,8 +33,11 @@ def retiming_effect(
     changes: shares of the RR interval; where, extent: see `ecglens.examples.retimed`. Class 0 is normal. Columns: where,
     change, row; why, "" or the reason for which it could not be done, then the rest is NaN; abnormal, 1 if the example is
     then taken for another class than normal; abnormal_before, the same unchanged; margin_change, by how much the margin of
-    abnormal rises (logit of the best other class less that of normal).
+    abnormal rises (logit of the best other class less that of normal). Raises EcglensError for no change or no place, a model
+    of one class, and as `retimed`.
     """
+    if not len(changes) or not len(where):
+        raise EcglensError(f"{len(changes)} changes at {len(where)} places; expected one or more of each")
     classifier.expect(examples)
     if len(examples.classes) < 2:
         raise EcglensError(f"the only class is {examples.classes[0]}; expected the normal one and at least another")
@@ -53,7 +56,7 @@ def retiming_effect(
             frames.append(
                 pd.DataFrame(
                     {
-                        "where": f"before beat {place}" if not isinstance(place, str) else place,
+                        "where": place,
                         "change": float(change),
                         "row": np.arange(len(examples)),
                         "why": why,

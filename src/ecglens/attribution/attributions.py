@@ -81,10 +81,8 @@ class Attributions:
         return tuple(self.plan["methods"])
 
     def __getitem__(self, method: str) -> Maps:
-        stacked, places = self._stacked(self._known(method)), self.plan["shape"]
-        if self.plan.get("boxes") is not None:
-            raise EcglensError("of these maps only the mass in boxes was kept; take mass(method), or explain without keep=")
-        return Maps(stacked, None if places is None else tuple(places))
+        places = self.plan["shape"]
+        return self._maps(method, None if places is None else tuple(places))
 
     def mass(self, method: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """What was kept with keep=Boxes: in each box, and last in the whole map, the sum of its positive part, and of the size
@@ -104,7 +102,7 @@ class Attributions:
 
     def native(self, method: str) -> Maps:
         """The maps at the method's own resolution (example, lead or 1, cell), or (example, 1, row, column) of cells."""
-        return Maps(self._stacked(self._known(method)), None)
+        return self._maps(method, None)
 
     def note(self, method: str, name: str) -> NDArray[Any]:
         """What the method noted of each example beside its map, such as "completeness-error"."""
@@ -123,6 +121,12 @@ class Attributions:
         else:
             names = [path.name.removesuffix(".npy") for path in sorted((self.folder / shard_name(0)).glob("*.npy"))]
         return [name.removeprefix(start) for name in names if name.startswith(start)]
+
+    def _maps(self, method: str, places: tuple[int, ...] | None) -> Maps:
+        stacked = self._stacked(self._known(method))
+        if self.plan.get("boxes") is not None:
+            raise EcglensError("of these maps only the mass in boxes was kept; take mass(method), or explain without keep=")
+        return Maps(stacked, places)
 
     def _known(self, method: str) -> str:
         if method not in self.methods:

@@ -124,7 +124,8 @@ def preflight(
     check_layer(classifier)
     layer = classifier.cam_layer
     if classifier.draws:
-        x, context, classifier = drawn(classifier, x, context), None, classifier.behind_picture()
+        net = classifier.behind_picture()  # refuses what does not draw
+        x, context, classifier = drawn(classifier, x, context), None, net
     check_model(classifier, x, context)
     two, context_two = x[:2], None if context is None else context[:2]
     if len(two) < 2:

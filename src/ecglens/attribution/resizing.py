@@ -1,13 +1,14 @@
-"""Maps at another size, and maps of pictures in time; what a map holds stays what it was."""
+"""Maps at another size; what a map holds stays what it was."""
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from ecglens.errors import EcglensError
+from scipy.sparse import csr_array
 
 
 def resized(maps: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -20,58 +21,33 @@ def resized(maps: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.flo
         cells = maps.shape[-number]
         if cells == length:
             continue
-        weights = means_of_cells(cells, length)
-        # the last axis by one product over everything before it, the one before by a product for each map
-        maps = maps @ weights.T if number == 1 else weights @ maps
+        weights = _means_of_cells(cells, length)
+        if number == 1:  # by one product over everything before it
+            flat = weights @ maps.reshape(-1, cells).T
+            maps = np.ascontiguousarray(flat.T).reshape(*maps.shape[:-1], length)
+        else:  # by a product for each map
+            maps = weights.toarray() @ maps
     return maps
 
 
-@lru_cache(maxsize=64)
-def means_of_cells(cells: int, length: int) -> NDArray[np.float32]:
-    """(length, cells): the mean of a map's interpolant over each of `length` equal parts, for each of its `cells` values.
+@lru_cache(maxsize=8)
+def _means_of_cells(cells: int, length: int) -> Any:
+    """Sparse (length, cells): the mean of a map's interpolant over each of `length` equal parts, for each of its values.
 
     The integral of each cell's hat function (flat outside, for the first and the last) between the edges of the parts.
     """
-    edges = np.arange(length + 1) * (cells / length)
-    middles = np.arange(cells) + 0.5
-    away = edges[:, None] - middles
-    below, above = np.clip(away, -1, 0), np.clip(away, 0, 1)
-    until = (1 + below) ** 2 / 2 + above - above**2 / 2
-    if cells == 1:
-        until[:] = edges[:, None]
-    else:
+    edges = np.arange(length + 1)[:, None] * (cells / length)
+    # a hat reaches from the middle of the cell before to the middle of the one behind: few lie over a part
+    cell = np.floor(edges[:-1] - 1.5).astype(np.int64) + np.arange(math.ceil(cells / length) + 3)
+
+    def until(edge: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        away = edge - (cell + 0.5)
+        below, above = np.clip(away, -1, 0), np.clip(away, 0, 1)
         # the first is flat before its middle, the last behind its own
-        until[:, 0] = np.minimum(edges, 0.5) + (above - above**2 / 2)[:, 0]
-        until[:, -1] = (1 + below[:, -1]) ** 2 / 2 + np.maximum(away[:, -1], 0)
-    out = (np.diff(until, axis=0) * (length / cells)).astype(np.float32)
-    out.setflags(write=False)
-    return out
+        left = np.where(cell == 0, np.minimum(edge, 0.5), (1 + below) ** 2 / 2)
+        right = np.where(cell == cells - 1, np.maximum(away, 0), above - above**2 / 2)
+        return left + right
 
-
-def into_time(
-    maps: NDArray[np.float32], start: NDArray[np.int64], stop: NDArray[np.int64], length: int
-) -> NDArray[np.float32]:
-    """Maps of pictures, summed down their columns and spread over the samples that were drawn: float32 (example, 1, time).
-
-    maps (example, 1, row, column); start, stop: int (example,), first sample drawn and the one after the last, which share the
-    columns evenly; length: samples of an example. A column goes to samples by how much of it each covers, so the sum over
-    time is that of the map. Raises EcglensError where shapes do not fit or an example has no sample. No source.
-    """
-    start, stop = np.asarray(start), np.asarray(stop)
-    if maps.ndim != 4 or maps.shape[1] != 1 or not len(maps) == len(start) == len(stop):
-        raise EcglensError(
-            f"maps have shape {maps.shape} for {len(start)} starts and {len(stop)} stops; expected (example, 1, row, column), "
-            "one of each"
-        )
-    broken = (start < 0) | (stop <= start) | (stop > length)
-    if broken.any():
-        row = int(np.flatnonzero(broken)[0])
-        raise EcglensError(f"example {row} is drawn from sample {start[row]} to {stop[row]}; expected some of 0 to {length}")
-    columns = maps.shape[3]
-    held = maps.sum(axis=(1, 2), dtype=np.float64)
-    until = np.concatenate([np.zeros((len(held), 1)), np.cumsum(held, axis=1)], axis=1)
-    # where each edge between samples lies, in columns
-    at = np.clip((np.arange(length + 1) - start[:, None]) * (columns / (stop - start))[:, None], 0, columns)
-    column = np.minimum(at.astype(np.int64), columns - 1)
-    before = np.take_along_axis(until, column, axis=1) + (at - column) * np.take_along_axis(held, column, axis=1)
-    return np.diff(before, axis=1).astype(np.float32)[:, None]
+    share = (until(edges[1:]) - until(edges[:-1])) * (length / cells)
+    there = (cell >= 0) & (cell < cells) & (share != 0)
+    return csr_array((share[there].astype(np.float32), (np.nonzero(there)[0], cell[there])), shape=(length, cells))

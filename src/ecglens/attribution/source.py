@@ -13,6 +13,7 @@ from ecglens.attribution.identity import fingerprint
 from ecglens.errors import EcglensError, choose
 from ecglens.examples.examples import Examples
 from ecglens.models.classifier import Classifier, evaluating
+from ecglens.models.pictured import whole
 
 _DRAWN = 256  # at once; a background may hold more
 
@@ -23,7 +24,7 @@ def drawn(classifier: Classifier, x: Tensor, span: Tensor | None = None) -> Tens
     span: int64 (example, 2), first sample that is signal and the one after the last; None: all of x is signal.
     """
     picture = classifier.module.get_submodule("picture")
-    span = torch.tensor([0, x.shape[2]], device=x.device).expand(len(x), 2) if span is None else span
+    span = whole(x) if span is None else span
     with evaluating(picture), torch.no_grad():
         parts = [picture(x[some : some + _DRAWN], span[some : some + _DRAWN]) for some in range(0, len(x), _DRAWN)]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -104,7 +105,7 @@ def targets_of(classifier: Classifier, source: Source, target: Any, rows: NDArra
 def background_of(classifier: Classifier, background: Any) -> tuple[Tensor | None, str | None]:
     """The background, Examples or an array as `Source` takes them, as what maps are of, and its checksum.
 
-    Raises EcglensError where it does not fit the model.
+    Raises EcglensError where it does not fit the model, or holds no example.
     """
     if background is None:
         return None, None
@@ -117,6 +118,8 @@ def background_of(classifier: Classifier, background: Any) -> tuple[Tensor | Non
         found = torch.from_numpy(np.array(background, np.float32)).to(classifier.device)
         if found.shape[1:] != classifier.input_shape:
             raise EcglensError(f"the background has shape {tuple(found.shape)}; expected {_shape_of(classifier)}")
+    if not len(found):
+        raise EcglensError("the background holds no example; expected one or more")
     # of what is drawn, not of the ink: its last digits depend on where it is drawn
     told = "-".join(fingerprint(each.cpu().numpy()) for each in (found, *span))
     return drawn(classifier, found, *span) if classifier.draws else found, told

@@ -65,8 +65,7 @@ def boxes_of(regions: Regions, n_rows: int, length: int) -> Boxes:
 
     Regions of one name in several leads become one region of several boxes. Raises EcglensError for a region outside.
     """
-    if regions.stop.max(initial=0) > length or not np.all((regions.row >= 0) & (regions.row < n_rows)):
-        raise EcglensError(f"a region lies outside signals of {n_rows} leads and {length} samples")
+    regions.expect_inside(n_rows, length)
     shape = regions.start.shape
     top, bottom = (np.broadcast_to((regions.row + one) / n_rows, shape) for one in (0, 1))
     return Boxes(regions.names, top, bottom, regions.start / length, regions.stop / length)

@@ -19,7 +19,7 @@ from ecglens.recordings.resampling import resampled
 from ecglens.recordings.twelve import STANDARD
 
 HEAD, MIDDLE, END = "head", "middle", "end"
-_MOST_INVALID = 0.1  # share of a clip's samples that may be bridged
+_MOST_INVALID = 0.1  # share of a clip's samples in a lead that may be bridged
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,16 @@ class ClipFacts:
     """What cutting found out: plain numbers for JSON (`dataclasses.asdict`).
 
     records: that gave clips; clips: by place; padded: records shorter than a clip; bridged: samples without a value (NaN) that
-    were bridged by a line, by record; resampled: recorded rate (Hz) to records; missing_leads: lead to records that lack it
-    and were kept; unknown, unscored: code to records, see `ecglens.examples.diagnoses.multi_hot`; unlabelled: records without
-    any class.
+    were bridged by a line, by record; unusable: clips left out of records of which others stay, by record; resampled: recorded
+    rate (Hz) to records; missing_leads: lead to records that lack it and were kept; unknown, unscored: code to records, see
+    `ecglens.examples.diagnoses.multi_hot`; unlabelled: records without any class.
     """
 
     records: int = 0
     clips: dict[str, int] = field(default_factory=dict)
     padded: int = 0
     bridged: dict[str, int] = field(default_factory=dict)
+    unusable: dict[str, int] = field(default_factory=dict)
     resampled: dict[str, int] = field(default_factory=dict)
     missing_leads: dict[str, int] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
@@ -93,52 +94,78 @@ def cut_clips(
 ) -> tuple[Examples, ClipFacts]:
     """Clips of all recordings, in mV: Examples with `multi_hot` labels, all clips of a record with those of the record.
 
-    Three more columns in the table: clip (its place), clips (how many the record has), recorded_fs (Hz). Samples of the
-    table are at `options.fs`; there is no R peak: r_sample and r_index are -1. Records that cannot be used are appended to
-    `skipped` with the reason. Raises EcglensError when no clip is left.
+    Four more columns in the table: clip (its place), clips (how many the record has), recorded_fs (Hz), recorded_seconds.
+    Samples of the table are at `options.fs`; there is no R peak: r_sample and r_index are -1. Records that cannot be used are
+    appended to `skipped` with the reason. Raises EcglensError when no clip is left.
     """
     facts = ClipFacts()
     signals: list[NDArray[np.float32]] = []
     rows: list[dict[str, object]] = []
     diagnoses: list[tuple[str, ...]] = []
+    firsts: list[int] = []  # the first clip of each record
     rates, places, missing = Counter[str](), Counter[str](), Counter[str]()
     for recording in recordings:
         try:
-            prepared = _prepared(recording, options, facts)
+            prepared = _prepared(recording, options)
         except EcglensError as error:
             skipped.append(Skipped(recording.record, str(error)))
             continue
         if recording.fs != options.fs:
             rates[f"{recording.fs:g}"] += 1
         missing.update(lead for lead in options.leads if lead not in recording.leads)
-        starts = starts_of(prepared.shape[1], options.length, options.clips)
+        cut: list[tuple[str, int, NDArray[np.float32]]] = []
+        reasons: list[str] = []
+        bridged = 0
+        for place, start in starts_of(prepared.shape[1], options.length, options.clips):
+            try:
+                clip, lost = _bridged(prepared[:, start : start + options.length], options.leads)
+            except EcglensError as error:
+                reasons.append(str(error))
+                continue
+            cut.append((place, start, clip))
+            bridged += lost
+        if not cut:
+            skipped.append(Skipped(recording.record, f"{recording.record}: {reasons[0]}"))
+            continue
+        if reasons:
+            facts.unusable[recording.record] = len(reasons)
+        if bridged:
+            facts.bridged[recording.record] = bridged
         facts.records += 1
         facts.padded += int(prepared.shape[1] < options.length)
-        for place, start in starts:
-            clip, offset = _padded(_levelled(prepared[:, start : start + options.length], options.baseline), options)
-            valid = min(prepared.shape[1], options.length)
-            signals.append(clip)
+        firsts.append(len(rows))
+        for place, start, clip in cut:
+            padded, offset = _padded(_levelled(clip, options.baseline), options)
+            signals.append(padded)
             places[place.split()[0]] += 1
-            rows.append(_row(recording, place, len(starts), start - offset, offset, offset + valid))
+            rows.append(_row(recording, place, len(cut), start - offset, offset, offset + clip.shape[1]))
             diagnoses.append(recording.diagnoses)
     if not signals:
-        reasons = "; ".join(f"{item.record}: {item.reason}" for item in skipped[:3])
-        raise EcglensError(f"no record gave a clip of {options.seconds:g} s ({reasons or 'there was no record'})")
+        why = "; ".join(f"{item.record}: {item.reason}" for item in skipped[:3])
+        raise EcglensError(f"no record gave a clip of {options.seconds:g} s ({why or 'there was no record'})")
     hot = multi_hot(labels, diagnoses)
-    first = [number for number, row in enumerate(rows) if row["clip"] in (HEAD, "tile 1")]
-    told = multi_hot(labels, [diagnoses[number] for number in first])
+    told = multi_hot(labels, [diagnoses[number] for number in firsts])
     facts.unknown, facts.unscored, facts.unlabelled = told.unknown, told.unscored, told.without
     facts.resampled, facts.clips, facts.missing_leads = dict(rates), dict(places), dict(missing)
     table = pd.DataFrame(rows)
     return Examples(
-        signals=np.stack(signals), labels=single_labels(hot.labels), multi_hot=hot.labels, classes=labels.classes,
+        signals=_stacked(signals), labels=single_labels(hot.labels), multi_hot=hot.labels, classes=labels.classes,
         fs=options.fs, leads=options.leads,
         places=tuple(LeadPlace(name, row, 0, options.length) for row, name in enumerate(options.leads)), table=table,
     ), facts  # fmt: skip
 
 
-def _prepared(recording: Recording, options: ClipOptions, facts: ClipFacts) -> NDArray[np.float32]:
-    """The record (lead, time) at the rate and with the leads of the options, without NaN."""
+def _stacked(signals: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """One array of all clips; empties the list on the way, as those of a large database are gigabytes."""
+    out = np.empty((len(signals), *signals[0].shape), np.float32)
+    while signals:
+        out[len(signals) - 1] = signals[-1]
+        signals.pop()
+    return out
+
+
+def _prepared(recording: Recording, options: ClipOptions) -> NDArray[np.float32]:
+    """The record (lead, time) at the rate and with the leads of the options, NaN where it has no value."""
     absent = [lead for lead in options.leads if lead not in recording.leads]
     if absent and (options.missing == "leave-out" or len(absent) == len(options.leads)):
         raise EcglensError(f"{recording.record} lacks lead {', '.join(absent)}; expected {', '.join(options.leads)}")
@@ -149,21 +176,23 @@ def _prepared(recording: Recording, options: ClipOptions, facts: ClipFacts) -> N
     for row, lead in enumerate(options.leads):
         if lead in recording.leads:
             out[row] = signal[recording.leads.index(lead)]
-    lost = np.isnan(out)
+    return out
+
+
+def _bridged(clip: NDArray[np.float32], leads: tuple[str, ...]) -> tuple[NDArray[np.float32], int]:
+    """The clip with samples that have no value bridged by a line, and how many they were; raises where there are too many."""
+    lost = np.isnan(clip)
     worst = lost.mean(axis=1)
     if worst.max() > _MOST_INVALID:
-        lead = options.leads[int(worst.argmax())]
-        raise EcglensError(
-            f"{recording.record}: {worst.max():.0%} of lead {lead} has no value; at most {_MOST_INVALID:.0%} can be bridged"
-        )
+        lead = leads[int(worst.argmax())]
+        raise EcglensError(f"{worst.max():.0%} of lead {lead} has no value; at most {_MOST_INVALID:.0%} can be bridged")
     if lost.any():
-        facts.bridged[recording.record] = int(lost.sum())
-        at = np.arange(out.shape[1])
-        for row in range(len(out)):
-            out[row] = np.interp(at, at[~lost[row]], out[row, ~lost[row]])
-    if not np.ptp(out, axis=1).any():
-        raise EcglensError(f"{recording.record} is flat in all leads: there is no signal")
-    return out
+        clip, at = clip.copy(), np.arange(clip.shape[1])
+        for row in range(len(clip)):
+            clip[row] = np.interp(at, at[~lost[row]], clip[row, ~lost[row]])
+    if not np.ptp(clip, axis=1).any():
+        raise EcglensError("flat in all leads: there is no signal")
+    return clip, int(lost.sum())
 
 
 def _levelled(signal: NDArray[np.float32], baseline: str) -> NDArray[np.float32]:
@@ -191,6 +220,7 @@ def _row(recording: Recording, place: str, n_clips: int, start: int, valid_start
         "start": start, "r_sample": -1, "r_index": -1, "valid_start": valid_start, "valid_stop": valid_stop,
         "symbol": "", "lead_names": ",".join(recording.leads),
         "clip": place, "clips": n_clips, "recorded_fs": recording.fs,
+        "recorded_seconds": recording.signal.shape[1] / recording.fs,
     }  # fmt: skip
     return known | {name: np.nan for name in COLUMNS if name not in known}
 

@@ -36,6 +36,11 @@ class Regions:
         if np.any(self.start > self.stop) or np.any(self.start < 0):
             raise EcglensError("a region ends before it starts, or starts before sample 0")
 
+    def expect_inside(self, n_rows: int, length: int) -> None:
+        """Raises EcglensError where a region lies outside arrays (example, `n_rows` leads, `length` samples)."""
+        if self.stop.max(initial=0) > length or not np.all((self.row >= 0) & (self.row < n_rows)):
+            raise EcglensError(f"a region lies outside {n_rows} leads and {length} samples; cut it to them")
+
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Regions:
         """The regions of the examples at `rows` (indices, repeats allowed, or a mask)."""
         return replace(self, start=self.start[rows], stop=self.stop[rows])
@@ -62,8 +67,7 @@ def region_means(maps: NDArray[np.float32], regions: Regions, *, magnitude: bool
     n_examples, n_rows, length = maps.shape
     if n_examples != len(regions.start):
         raise EcglensError(f"{n_examples} maps and regions for {len(regions.start)} examples; expected the same number")
-    if regions.stop.max(initial=0) > length or not np.all((regions.row >= 0) & (regions.row < n_rows)):
-        raise EcglensError(f"a region lies outside maps of {n_rows} leads and {length} samples")
+    regions.expect_inside(n_rows, length)
     out = np.empty(regions.start.shape, np.float32)
     running = np.zeros((min(_CHUNK, n_examples), n_rows, length + 1), np.float64)
     row_offset = regions.row * (length + 1)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ecglens.errors import EcglensError, choose
 from ecglens.examples.beat_regions import EXTENT, beat_extents
 from ecglens.examples.examples import Examples
+from ecglens.examples.sliding import beats_at, labelled
 
 LABELLED, ANOTHER, ALL = "beside the labelled beat", "another gap", "all gaps"
 WHERE = (LABELLED, ANOTHER, ALL)
@@ -34,25 +35,20 @@ class Retimed:
         return dict(Counter(self.why[self.why != ""].tolist()))
 
 
-def gaps_at(examples: Examples, where: str | int) -> NDArray[np.bool_]:
+def gaps_at(examples: Examples, where: str) -> NDArray[np.bool_]:
     """Which gaps are meant, bool (example, gap): gap k lies between beats k and k + 1, counted from 0.
 
     where: "beside the labelled beat", the gap before it, or behind it if it is the window's first; "another gap", the one
-    farthest from the labelled beat, of two the earlier, if that is not the same; "all gaps"; or a number, the gap before
-    that beat, which is counted from 1 as in the names of `beat_regions`.
+    farthest from the labelled beat, of two the earlier, if that is not the same; or "all gaps".
     """
-    r, _, _ = beat_extents(examples)
+    choose(where, list(WHERE), "place of the gap")
+    r = beats_at(examples)
     count = (r >= 0).sum(1)[:, None]
     gap = np.arange(max(r.shape[1] - 1, 0))
     there = gap < count - 1
-    if not isinstance(where, str):
-        if not 2 <= where <= r.shape[1]:
-            raise EcglensError(f"no gap lies before beat {where}; expected 2 to {r.shape[1]}")
-        return there & (gap == where - 2)
-    choose(where, list(WHERE), "place of the gap")
     if where == ALL:
         return there
-    label = examples.column("labelled").astype(np.int64)[:, None]
+    label = labelled(examples)[:, None]
     beside = np.maximum(label - 1, 0)
     if where == LABELLED:
         return there & (gap == beside)
@@ -62,30 +58,28 @@ def gaps_at(examples: Examples, where: str | int) -> NDArray[np.bool_]:
 
 
 def retimed(
-    examples: Examples, where: str | int | NDArray[np.bool_], change: float, *, extent: tuple[float, float] = EXTENT
+    examples: Examples, where: str | NDArray[np.bool_], change: float, *, extent: tuple[float, float] = EXTENT
 ) -> Retimed:
     """Examples with RR intervals changed by the share `change` (-0.2: a fifth shorter), in which every beat keeps its shape.
 
     where: the gaps that give or take the time, see `gaps_at`, or a mask (example, gap). A gap is what lies between two beats'
     extents (`extent`, see `beat_extents`); it is interpolated linearly to its new length, between the samples beside it, and
     all behind it moves along. The window stays at that end of the array at which it lies; padding holds what it held, or the
-    window's median if there was none. beats_at, valid_start, valid_stop, r_index, start, rr_before, rr_after, rr_earlier, and
-    with all gaps rr_local are corrected; evidence is dropped. Raises EcglensError for a change of -1 or less, and as
-    `beat_extents`.
+    window's median if there was none. beats_at, valid_start, valid_stop, r_index, start, rr_before, rr_after, rr_earlier are
+    corrected; rr_local, where all gaps are changed, as if all of the record were; rr_spread stays that of the record; evidence
+    is dropped. Raises EcglensError for a change of -1 or less, without the column "labelled", and as `beat_extents`.
     """
     if not -1 < change < np.inf:
         raise EcglensError(f"RR intervals changed by {change:g}; expected a share above -1, such as -0.2")
     r, starts, stops = beat_extents(examples, extent)
-    if isinstance(where, np.ndarray):
-        asked, every = where, gaps_at(examples, ALL)
-        if asked.shape != every.shape:
-            raise EcglensError(f"a mask of gaps {asked.shape}; expected (example, gap), here {every.shape}")
-        asked = asked & every
-    else:
-        asked, every = gaps_at(examples, where), gaps_at(examples, ALL)
+    every = gaps_at(examples, ALL)
+    asked = gaps_at(examples, where) if isinstance(where, str) else np.asarray(where)
+    if asked.shape != every.shape:
+        raise EcglensError(f"a mask of gaps {asked.shape}; expected (example, gap), here {every.shape}")
+    asked = asked & every
     more = np.where(asked, np.rint(change * np.diff(r, axis=1)), 0).astype(np.int64)
     first, end = (examples.column(name).astype(np.int64) for name in ("valid_start", "valid_stop"))
-    label = examples.column("labelled").astype(np.int64)
+    label = labelled(examples)
     size = end - first + more.sum(1)
     pad_before, pad_behind = first, examples.length - end
     at_end = (pad_before > pad_behind) | ((pad_before == pad_behind) & (label > 0))
@@ -119,10 +113,10 @@ def _stretched(
     for a, b, extra in zip(start.tolist(), stop.tolist(), more.tolist(), strict=True):
         if not extra:
             continue
-        # from the last sample of one beat to the first of the next, both of which stay
+        # from the last sample of one beat to the first of the next, both of which stay; a beat of extent 0 may have none
         steps = np.arange(1, b - a + extra + 1) * ((b - a + 1) / (b - a + extra + 1))
-        place = np.clip(a - 1 + steps, first, end - 1)
-        left = np.minimum(place.astype(np.int64), end - 2)
+        place = np.maximum(a - 1 + steps, first)
+        left = place.astype(np.int64)
         share = (place - left).astype(np.float32)
         parts += [signal[:, at:a], signal[:, left] * (1 - share) + signal[:, left + 1] * share]
         at = b

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -98,8 +99,10 @@ class _Tally:
 def cut_sliding(
     recordings: Iterable[Recording], labels: LabelMap, options: SlidingOptions, skipped: list[Skipped]
 ) -> tuple[Examples, SlidingFacts]:
-    """Windows of `options.beats` beats, one for each beat of a class, as Examples of one lead in mV.
+    """Windows of `options.beats` beats, from one beat of a class after the other on, as Examples of one lead in mV.
 
+    Of six beats: a record's first five label no window, and with ends "published" its last labels two; labelled "first", its
+    last five label none, with ends "published" four.
     Around the window (valid_start to valid_stop) the array holds its median, so that nothing jumps there. Further columns of
     the table: beats_at (R peaks in samples of the array, blanks between), beat_symbols, labelled (number of the beat that
     gives the label). Records with too few beats, and windows with NaN, are appended to `skipped`. Raises EcglensError when no
@@ -198,8 +201,8 @@ def _why(
             twice,
             stop - start > length,
             lost[stop] > lost[start],
-            # fewer than two samples cannot move
-            (stop - start < 2) | (moves[stop] == moves[np.minimum(start + 1, len(signal))]),
+            # one sample alone cannot move
+            moves[stop] == moves[np.minimum(start + 1, len(signal))],
         ],
         [*REASONS[1:]],
         REASONS[0],
@@ -252,9 +255,23 @@ def _table(
 
 
 def beats_at(examples: Examples) -> NDArray[np.int64]:
-    """R peaks in samples of the array, int64 (example, beat); -1 where an example has fewer beats than the most."""
-    found = [list(map(int, text.split())) for text in examples.column("beats_at")]
+    """R peaks in samples of the array, int64 (example, beat); -1 where an example has fewer beats than the most.
+
+    Raises EcglensError without the column "beats_at".
+    """
+    found = [list(map(int, text.split())) for text in _of_windows(examples, "beats_at")]
     out = np.full((len(found), max(map(len, found), default=0)), -1, np.int64)
     for row, places in enumerate(found):
         out[row, : len(places)] = places
     return out
+
+
+def labelled(examples: Examples) -> NDArray[np.int64]:
+    """Number of the beat that gives each window its label, from 0, int64 (example,); EcglensError without that column."""
+    return _of_windows(examples, "labelled").astype(np.int64)
+
+
+def _of_windows(examples: Examples, name: str) -> NDArray[Any]:
+    if name not in examples.table:
+        raise EcglensError(f"the table of examples has no column {name}; cut windows that know their beats (cut_sliding)")
+    return examples.column(name)

@@ -213,7 +213,12 @@ class Classifier:
         return (tensor.softmax(1) if self.activation == "softmax" else tensor.sigmoid()).numpy()
 
     def save(self, folder: Path) -> None:
-        """Write `model.safetensors` and `model.json` into `folder`."""
+        """Write `model.safetensors` and `model.json` into `folder`.
+
+        Raises EcglensError for a network behind a picture, which could not be loaded without it.
+        """
+        if self.rows is not None:
+            raise EcglensError(f"{self.name} is the network behind a picture alone; save the classifier that draws")
         weights = {name: value.contiguous() for name, value in self.module.state_dict().items()}
         write_tensors(folder / "model.safetensors", weights)
         card = {

@@ -18,8 +18,8 @@ _TURN = (
 _HEAD = ("fc.weight", "fc.bias")
 
 
-def load_public_weights(module: nn.Module, path: Path) -> tuple[str, ...]:
-    """Put the weights of a safetensors file into `module` (a ResNet50), by name; gives the names that were left out.
+def load_public_weights(module: nn.Module, path: Path) -> None:
+    """Put the weights of a safetensors file into `module` (a ResNet50), by name.
 
     A last layer `fc` of another number of classes is left out, which is said. Raises EcglensError for a file that may hold
     code, a missing or damaged one, and names or shapes that do not fit; module is then as it was.
@@ -56,7 +56,6 @@ def load_public_weights(module: nn.Module, path: Path) -> tuple[str, ...]:
     ]
     _expect_none(path, "has other shapes:", shapes)
     module.load_state_dict(own | given)
-    return left_out
 
 
 def _classes(state: dict[str, Tensor]) -> int:

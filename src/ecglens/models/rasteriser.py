@@ -16,8 +16,8 @@ class Rasteriser(nn.Module):
     The span is stretched over the whole width. The height is always `height_mv`; in its middle lies the middle between the
     sixth highest and the sixth lowest column of the trace, so that one spike can neither squash the rest nor push it out, and
     what leaves the picture runs along its edge. In each column the trace covers what lies between its highest and its lowest
-    value there, and half a line width more to both sides; a pixel's ink is the share of it that is covered. No source: the
-    paper does not say how its pictures were drawn.
+    value there, and half a line width more to both sides; a pixel's ink is the share of it that is covered. It has no
+    gradient: signals that want one are refused by torch. No source: the paper does not say how its pictures were drawn.
     """
 
     height_mv: Tensor

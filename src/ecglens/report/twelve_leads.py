@@ -1,5 +1,4 @@
-"""Twelve leads on ECG paper with one class activation map for all of them; and one lead above its map, as Lin "
-"2020 shows it."""
+"""Twelve leads on ECG paper with one class activation map for all of them; one lead above its map, as Lin 2020 shows it."""
 
 from __future__ import annotations
 
@@ -43,15 +42,16 @@ def lead_above_map(
 ) -> Figure:
     """One lead on ECG paper, red where the map is above `threshold`; below it the map, against time, with the threshold.
 
-    signal (time,) in mV; cam (cell,), cells of equal width over the whole time. Source: Lin 2020, figures 3 and 4.
+    signal (time,) in mV; cam (cell,), cells of equal width over the whole time, NaN where there is no
+    signal. Source: Lin 2020, figures 3 and 4.
     """
     seconds = len(signal) / fs
-    low, high = _range(signal)
+    low, high = trace_range(signal)
     width, height = paper_size(seconds, high - low, zoom)
     figure = new_figure(width + 26, height + 46)
     axes = place(figure, 14, 34, width, height)
     draw_paper(axes, (0.0, seconds), (low, high))
-    _thin_ticks(axes, seconds)
+    thin_ticks(axes, seconds)
     time = (np.arange(len(signal)) + 0.5) / fs
     draw_trace(axes, time, signal, linewidth=0.7)
     above = np.repeat(cam > threshold, -(-len(signal) // len(cam)))[: len(signal)]
@@ -71,7 +71,7 @@ def lead_above_map(
     below.tick_params(labelsize=6.5, length=2)
     for side in ("top", "right"):
         below.spines[side].set_visible(False)
-    figure.text(0.01, 0.01, _note(zoom) + "; red: CAM above the dashed line", fontsize=5.5, color=GREY)
+    figure.text(0.01, 0.01, note(zoom) + "; red: CAM above the dashed line", fontsize=5.5, color=GREY)
     return figure
 
 
@@ -86,21 +86,21 @@ def twelve_on_paper(
 ) -> Figure:
     """All leads under each other on ECG paper, the one map behind each of them and below in full colour.
 
-    signal (lead, time) in mV; cam (cell,): it does not tell leads apart, so it is the same behind all.
+    signal (lead, time) in mV; cam (cell,), NaN is left white: it does not tell leads apart, so it is the same behind all.
     """
     seconds = signal.shape[1] / fs
-    ranges = [_range(row) for row in signal]
+    ranges = [trace_range(row) for row in signal]
     sizes = [paper_size(seconds, high - low, zoom) for low, high in ranges]
     width, height = sizes[0][0], sum(size[1] for size in sizes)
     figure = new_figure(width + 26, height + 1.2 * len(leads) + _STRIP + 24)
     bottom = height + 1.2 * len(leads) + _STRIP + 15
-    limit = float(np.abs(cam).max()) or 1.0
+    limit = float(np.nanmax(np.abs(cam), initial=0.0)) or 1.0
     time = (np.arange(signal.shape[1]) + 0.5) / fs
     for number, (lead, row, (low, high), size) in enumerate(zip(leads, signal, ranges, sizes, strict=True)):
         bottom -= size[1] + 1.2
         axes = place(figure, 14, bottom, width, size[1])
         draw_paper(axes, (0.0, seconds), (low, high))
-        _thin_ticks(axes, seconds)
+        thin_ticks(axes, seconds)
         axes.imshow(
             cam[None], aspect="auto", cmap=DIVERGING, vmin=-limit, vmax=limit, alpha=0.4, zorder=1,
             extent=(0.0, seconds, low, high), interpolation="nearest",
@@ -121,7 +121,7 @@ def twelve_on_paper(
     bar = figure.colorbar(drawn, cax=place(figure, 14 + width + 2, bottom - _STRIP - 1.2, 2, 30))
     bar.ax.tick_params(labelsize=5.5, length=1)
     bar.set_label("CAM (logits)", fontsize=6)
-    figure.text(0.01, 0.004, _note(zoom), fontsize=5.5, color=GREY)
+    figure.text(0.01, 0.004, note(zoom), fontsize=5.5, color=GREY)
     return figure
 
 
@@ -135,7 +135,7 @@ def long_record(
     """
     per_row = round(seconds * fs)
     rows = [slice(start, min(start + per_row, len(signal))) for start in range(0, len(signal), per_row)][:_MOST_ROWS]
-    low, high = _range(signal[~np.isnan(signal)])
+    low, high = trace_range(signal[~np.isnan(signal)])
     width, height = paper_size(seconds, high - low, zoom)
     step = height + _STRIP + 7
     figure = new_figure(width + 26, step * len(rows) + 22)
@@ -163,11 +163,11 @@ def long_record(
         strip.tick_params(labelsize=6, length=1.5)
     strip.set_xlabel("s; purple: for the class, orange: against it; full colour at " + f"{limit:.2g} logits", fontsize=7.5)
     shown = f"; the first {len(rows) * seconds:g} s of {len(signal) / fs:g}" if len(rows) * per_row < len(signal) else ""
-    figure.text(0.01, 0.004, _note(zoom) + shown, fontsize=5.5, color=GREY)
+    figure.text(0.01, 0.004, note(zoom) + shown, fontsize=5.5, color=GREY)
     return figure
 
 
-def _range(signal: NDArray[np.floating]) -> tuple[float, float]:
+def trace_range(signal: NDArray[np.floating]) -> tuple[float, float]:
     """Out to the next half millivolt, at most 3 mV away from the median: one spike must not flatten the rest."""
     middle = float(np.median(signal))
     low = max(np.floor(float(signal.min()) * 2 - 0.1) / 2, np.floor((middle - _MOST_MV) * 2) / 2)
@@ -175,10 +175,11 @@ def _range(signal: NDArray[np.floating]) -> tuple[float, float]:
     return float(low), float(max(high, low + 1.0))
 
 
-def _thin_ticks(axes: Axes, seconds: float) -> None:
+def thin_ticks(axes: Axes, seconds: float) -> None:
     """Words at whole seconds alone: ten seconds have no room for five words each."""
     axes.set_xticks(np.arange(0, seconds + 0.01, 1.0))
 
 
-def _note(zoom: float) -> str:
+def note(zoom: float) -> str:
+    """What the paper's squares are."""
     return f"{MM_PER_SECOND:g} mm/s, {MM_PER_MV:g} mm/mV, drawn {zoom:g} times as large; small squares 0.04 s and 0.1 mV"

@@ -15,8 +15,9 @@ from ecglens.attribution import explain
 from ecglens.attribution.attributions import Attributions
 from ecglens.errors import EcglensError, choose
 from ecglens.examples.clips import by_record
+from ecglens.examples.diagnoses import diagnosis_map
 from ecglens.examples.examples import Examples
-from ecglens.examples.splits import TEST, VALIDATION
+from ecglens.examples.splits import VALIDATION
 from ecglens.files import sha256, write_json, write_table
 from ecglens.models import Classifier, create, load
 from ecglens.progress import say
@@ -31,6 +32,8 @@ from ecglens.training.cost import training_seconds
 from ecglens.training.losses import MULTILABEL_LOSSES
 from ecglens.training.multilabel import score_multilabel
 from ecglens.training.thresholds import Thresholds, choose_thresholds, decide
+
+_CLIPS = 3  # of a long record
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def run(
     folder = find_database(which, data)
     started = time.monotonic()
     this = start_run(out, {"study": "lin2020", **asdict(question)}, overwrite=overwrite)
-    material = prepare(question, which, folder, this)
+    material = prepare(question, which, folder, this, announce)
     if stop_after == "examples":
         return this.stopped()
     classifier = train(question, material, this)
@@ -101,13 +104,14 @@ def train(question: Question, material: Material, this: Run) -> Classifier:
             this.note(start_from=sha256(Path(recipe.start_from) / "model.safetensors"))
 
     if not this.has("model.safetensors"):
-        _announce(question, material)
+        clips, records = len(material.plan.rows), len(set(material.examples.column("record")[material.plan.rows]))
+        say(f"{clips:,} clips of {records:,} records train: {_cost(question, material.labels.classes, clips)}")
     classifier = stages.train(
         question.model, material.examples, material.plan, recipe.training, this, scale=recipe.scale, seed=question.seed,
         activation="sigmoid", begin=begin,
     )  # fmt: skip
     if classifier.thresholds is None:
-        answers = ask_side(classifier, material, VALIDATION, recipe.join)
+        answers = ask_clips(classifier, material.side(VALIDATION), recipe.join)
         chosen = choose_thresholds(answers.truth, answers.probabilities, classifier.classes, recipe.goal)
         classifier = replace(classifier, thresholds=tuple(float(value) for value in chosen.values))
         _write_thresholds(chosen, classifier, this)
@@ -116,19 +120,26 @@ def train(question: Question, material: Material, this: Run) -> Classifier:
     return classifier
 
 
-def _announce(question: Question, material: Material) -> None:
-    """Say what the training will cost before it starts."""
-    examples, options = material.examples, question.recipe.training
+def announce(question: Question, n_records: int) -> None:
+    """Say what the run will cost before a file is read: memory of the clips, and how long the training takes."""
+    recipe, classes = question.recipe, diagnosis_map(CLASS_SETS[question.database][question.classes]).classes
+    gigabytes = n_records * recipe.cutting.length * len(recipe.cutting.leads) * 4 / 1e9
+    say(
+        f"{n_records:,} records: {gigabytes:.1f} GB of memory for one clip of each, {_CLIPS * gigabytes:.1f} GB where all are "
+        f"longer than {recipe.seconds:g} s; one clip of two thirds of them: "
+        + _cost(question, classes, round(n_records * 2 / 3))
+    )
+
+
+def _cost(question: Question, classes: tuple[str, ...], n_clips: int) -> str:
+    """How long training on so many clips takes here, in words."""
+    recipe = question.recipe
     fresh = create(
-        question.model, classes=examples.classes, leads=examples.leads, length=examples.length, fs=examples.fs,
+        question.model, classes=classes, leads=recipe.cutting.leads, length=recipe.cutting.length, fs=recipe.fs,
         activation="sigmoid",
     )  # fmt: skip
-    minutes = training_seconds(fresh, examples, material.plan.rows, options) / 60
-    say(
-        f"training: {len(material.plan.rows):,} clips of {len(set(examples.column('record'))):,} records x {options.epochs} "
-        f"epochs, about {minutes:.0f} min here" if minutes >= 1 else
-        f"training: {len(material.plan.rows):,} clips x {options.epochs} epochs, under a minute here"
-    )  # fmt: skip
+    minutes = training_seconds(fresh, n_clips, recipe.training) / 60
+    return f"{recipe.epochs} epochs in about {minutes:.0f} min here" if minutes >= 1 else f"{recipe.epochs} epochs in a minute"
 
 
 def take_over(classifier: Classifier, trained: Classifier) -> None:
@@ -155,14 +166,8 @@ def _write_thresholds(chosen: Thresholds, classifier: Classifier, this: Run) -> 
     this.note(thresholds={"goal": chosen.goal, "before": chosen.before, "after": chosen.after, "kept": list(chosen.kept)})
 
 
-def side_of(material: Material, side: str) -> Examples:
-    """The clips of one side."""
-    return material.examples.take(np.flatnonzero(material.plan.split == side))
-
-
-def ask_side(classifier: Classifier, material: Material, side: str, join: str) -> Answers:
-    """What the model says of the records of a side, clips put together."""
-    part = side_of(material, side)
+def ask_clips(classifier: Classifier, part: Examples, join: str) -> Answers:
+    """What the model says of the records of these clips, those of one record put together."""
     assert part.multi_hot is not None
     probabilities, table = by_record(classifier.probabilities(classifier.logits(part)), part, join)
     first = ~part.table["record"].duplicated().to_numpy()
@@ -171,7 +176,7 @@ def ask_side(classifier: Classifier, material: Material, side: str, join: str) -
 
 def predict(question: Question, classifier: Classifier, material: Material, this: Run) -> Answers:
     """Answers to all test records; writes predictions.csv, metrics.json and tables/per_class.csv."""
-    answers = ask_side(classifier, material, TEST, question.recipe.join)
+    answers = ask_clips(classifier, material.test, question.recipe.join)
     assert classifier.thresholds is not None
     predicted = decide(answers.probabilities, classifier.thresholds)
     patients = answers.table["patient"].to_numpy().astype(str)
@@ -203,7 +208,6 @@ def predict(question: Question, classifier: Classifier, material: Material, this
 
 def explain_all(question: Question, classifier: Classifier, material: Material, this: Run) -> Attributions:
     """Class activation maps of all test clips for every class, at the net's own resolution."""
-    part = side_of(material, TEST)
     return explain(
-        classifier, part, ["cam"], target="all", out=this.path / "attributions" / "cam", seed=question.seed,
+        classifier, material.test, ["cam"], target="all", out=this.path / "attributions" / "cam", seed=question.seed,
     )  # fmt: skip

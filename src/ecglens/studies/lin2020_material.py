@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +19,17 @@ from ecglens.examples.splits import TEST, TRAIN, VALIDATION, Plan
 from ecglens.files import write_table
 from ecglens.progress import say
 from ecglens.recordings.databases import Database, Skipped, read_records
+from ecglens.recordings.duplicates import SameSignal
 from ecglens.recordings.places import records_present
 from ecglens.runs import Run
+from ecglens.studies.lin2020_published import TABLE_1
 from ecglens.studies.lin2020_recipe import CLASS_SETS, Question
 from ecglens.studies.stages import expect_same_data, note_data
+from ecglens.studies.trained_on import read_trained_on, without_known, write_trained_on
 
 _TRAINED = 2 / 3  # of each class's single-label records, as the counts of the paper's Table 4 imply
 _VALIDATED, _TESTED = 0.1, 0.25
+_SAID = 10  # lines of each kind, at most
 
 
 @dataclass(frozen=True)
@@ -34,27 +40,51 @@ class Material:
     plan: Plan
     labels: DiagnosisMap
 
+    def side(self, name: str) -> Examples:
+        """The clips of one side."""
+        return self.examples.take(np.flatnonzero(self.plan.split == name))
 
-def prepare(question: Question, which: Database, folder: Path, this: Run) -> Material:
-    """Read, cut and split; writes examples.csv and its tables, and notes what was left out and why."""
+    @cached_property
+    def test(self) -> Examples:
+        """The clips of the test side, copied once."""
+        return self.side(TEST)
+
+
+def prepare(
+    question: Question, which: Database, folder: Path, this: Run, announce: Callable[[Question, int], None] = lambda _, n: None
+) -> Material:
+    """Read, cut and split; writes examples.csv and its tables, and notes what was left out and why.
+
+    announce: called with the number of records before the first is read.
+    """
     labels = diagnosis_map(CLASS_SETS[question.database][question.classes])
     there, missing = _records(which, folder, question.recipe.fs)
     there = _only(there, question.recipe.only, which)
     missing = tuple(name for name in missing if name.startswith(question.recipe.only))
+    if not this.has("model.safetensors"):
+        announce(question, len(there))
     skipped: list[Skipped] = []
     remarks: list[str] = []
     recordings = read_records(which, folder, there, skipped, swap_leads=False, remarks=remarks)
     examples, facts = cut_clips(recordings, labels, question.recipe.cutting, skipped)
-    for line in (*remarks[:10], *(f"left out: {item.record}: {item.reason}" for item in skipped[:10])):
-        say(line)
+    _say_what_was_found(remarks, skipped, len(there))
     split = make_split(question.split, examples, fold_of(which, folder), question.seed, question.recipe.fold)
+    known: list[SameSignal] = []
+    if question.recipe.start_from:
+        split, known = without_known(examples, split, read_trained_on(Path(question.recipe.start_from)))
+        _expect_sides(split)
+        if known:
+            say(f"{len({pair.first for pair in known})} records that the net of start_from knows do not test or validate here")
     plan = plan_clips(split, examples, question.recipe.oversample, question.seed)
     records = sorted(set(examples.column("record")))
     data = note_data(which, folder, records, missing, skipped, remarks)
     expect_same_data(this, data)
     _write_clips(examples, plan, this)
+    write_trained_on(examples, split, this)
     write_table(this.tables / "label-map.csv", labels.table())
+    write_table(this.tables / "sources.csv", sources_table(examples))
     shared = _shared(examples, plan.split)
+    this.note(known_to_start_from=[asdict(pair) for pair in known])
     this.note(data=data, clips=asdict(facts), shared_patients=shared, label_map={"name": labels.name, "source": labels.source,
               "warnings": list(labels.warnings)})  # fmt: skip
     return Material(examples, plan, labels)
@@ -65,8 +95,9 @@ def _records(which: Database, folder: Path, fs: float) -> tuple[tuple[str, ...],
     there, missing = records_present(which, folder)
     if which.layout == "ptbxl" and fs > 100:
         high = tuple(name.removesuffix("_lr") + "_hr" for name in there if name.endswith("_lr"))
-        if all(any(folder.glob(f"records500/*/{name}.hea")) for name in high[:: max(len(high) // 50, 1)]):
-            return high, missing
+        at_500 = {path.stem for path in folder.glob("records500/*/*_hr.hea")}
+        if not high or at_500.issuperset(high):
+            return high or there, missing
         say(f"not all records are there at 500 Hz: those at 100 Hz are resampled to {fs:g} Hz")
     return there, missing
 
@@ -110,10 +141,24 @@ def make_split(name: str, examples: Examples, folds: dict[str, int], seed: int, 
         split = np.where(part == fifth, TEST, np.where(part == (fifth + 1) % 5, VALIDATION, TRAIN))
     else:
         split = _single_label(examples, seed)
+    _expect_sides(split)
+    return split.astype("<U10")
+
+
+def _expect_sides(split: NDArray[np.str_]) -> None:
     for side in (TRAIN, VALIDATION, TEST):
         if not (split == side).any():
             raise EcglensError(f"no clip for the {side} side; add records or choose another --split")
-    return split.astype("<U10")
+
+
+def _say_what_was_found(remarks: list[str], skipped: list[Skipped], n_records: int) -> None:
+    """The first remarks and the first records left out, with the numbers of all."""
+    for lines, words in ((remarks, "remarks"), ([f"{item.record}: {item.reason}" for item in skipped], "records left out")):
+        for line in lines[:_SAID]:
+            say(line)
+        if lines:
+            more = f", {len(lines) - _SAID} more in run.json" if len(lines) > _SAID else ""
+            say(f"{len(lines):,} {words} of {n_records:,} records{more}")
 
 
 def _by_group(groups: NDArray[np.str_], seed: int) -> NDArray[np.str_]:
@@ -164,6 +209,26 @@ def plan_clips(split: NDArray[np.str_], examples: Examples, oversample: float, s
     return Plan(split, every, np.flatnonzero(split == VALIDATION), np.bincount(every, minlength=len(split)))
 
 
+def sources_table(examples: Examples) -> pd.DataFrame:
+    """A row per publisher of records, as the paper's Table 1 names them: rates (Hz), shortest and longest (s), records."""
+    first = examples.table[~examples.table["record"].duplicated()]
+    letters = first["record"].astype(str).str.extract(r"^([A-Za-z]*)", expand=False)
+    of_letters = {row[0]: name for name, row in TABLE_1.items()}
+    of_database = {"ptbxl": "PTB-XL", "cpsc2018": "CPSC", "ptbdb": "PTB"}
+    source = [
+        of_letters.get(start, start or "other") if database == "cinc2020" else of_database.get(database, database)
+        for database, start in zip(first["database"], letters, strict=True)
+    ]
+    rows = []
+    for name, part in first.groupby(pd.Series(source, index=first.index), sort=False):
+        rates = " ".join(f"{rate:g}" for rate in sorted(set(part["recorded_fs"])))
+        seconds = part["recorded_seconds"]
+        rows.append(
+            {"source": name, "rates": rates, "shortest": seconds.min(), "longest": seconds.max(), "records": len(part)}
+        )
+    return pd.DataFrame(rows)
+
+
 def _shared(examples: Examples, split: NDArray[np.str_]) -> list[str]:
     """Patients on both sides of the split."""
     patients = examples.column("patient").astype(str)
@@ -174,12 +239,15 @@ def _write_clips(examples: Examples, plan: Plan, this: Run) -> None:
     """examples.csv: a row per clip; tables/splits.csv: records of each class on each side, and clips that training draws."""
     hot = examples.multi_hot
     assert hot is not None
-    columns = ["id", "record", "patient", "clip", "start", "valid_start", "valid_stop", "recorded_fs"]
+    columns = [
+        "id", "record", "patient", "clip", "start", "valid_start", "valid_stop", "recorded_fs", "recorded_seconds",
+    ]  # fmt: skip
     table = examples.table[columns].copy()
     table["split"], table["times_drawn"] = plan.split, plan.times
     for k, name in enumerate(examples.classes):
         table[name] = hot[:, k].astype(int)
     write_table(this.path / "examples.csv", table)
+    write_table(this.tables / "sides.csv", table[["record", "split"]].drop_duplicates("record"))
     rows = []
     for k, name in enumerate(examples.classes):
         for side in (TRAIN, VALIDATION, TEST):

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+# Table 1: letters that the Challenge's names of records begin with, Hz, seconds (as written), records
+TABLE_1 = {
+    "PTB-XL": ("HR", 500, "10", 21_837), "CPSC-Extra": ("Q", 500, "10 - 98", 3_453), "CPSC": ("A", 500, "9 - 118", 6_877),
+    "PTB": ("S", 1000, "38.4 - 120", 516), "Georgia": ("E", 500, "10", 10_344), "St Petersburg": ("I", 257, "1800", 74),
+}  # fmt: skip
+
 # Table 2: Challenge score, on the authors' own validation set and on the official one
 TABLE_2 = {"wbce": (0.549, 0.544), "macro-obs": (0.582, None)}
 

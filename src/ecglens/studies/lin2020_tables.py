@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,28 +12,31 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ecglens.analysis.planted_spike import spike_effect
+from ecglens.analysis.planted_spike import Spike, lead_occlusion, spike_effect, with_spike
 from ecglens.analysis.whole_records import joined_clips
 from ecglens.attribution import explain
 from ecglens.attribution.attributions import Attributions
 from ecglens.attribution.cams import linear_head
+from ecglens.errors import EcglensError
 from ecglens.examples.clips import by_record, cut_clips
 from ecglens.examples.examples import Examples
-from ecglens.examples.splits import TEST
 from ecglens.files import write_json, write_table, written_whole
 from ecglens.models import Classifier
-from ecglens.recordings.databases import Database, Skipped, read_records
+from ecglens.recordings.databases import Database, read_records
+from ecglens.recordings.recording import Recording
 from ecglens.recordings.resampling import resampled
 from ecglens.runs import Run
-from ecglens.studies.lin2020 import Answers, side_of
+from ecglens.studies.lin2020 import Answers
 from ecglens.studies.lin2020_material import Material
 from ecglens.studies.lin2020_recipe import REASONS, Question, recipe_for
 from ecglens.studies.options import differing_options
+from ecglens.training.challenge import challenge_weights
 from ecglens.training.thresholds import decide
 
 RATES = (257.0, 500.0, 1000.0)  # Hz; what hospitals send, and the rate that was new to the authors' entry
 _AT_OTHER_RATES = 60  # test records
 SPIKED = "V2"
+SPIKES = (Spike(1.0, 0.02), Spike(5.0, 0.02), Spike(5.0, 0.2))
 
 
 def analyse(
@@ -40,13 +44,17 @@ def analyse(
     where: tuple[Database, Path], this: Run,
 ) -> None:  # fmt: skip
     """Write every table that the report reads, and add what was found to metrics.json."""
-    part = side_of(material, TEST)
+    part = material.test
     found = _identity(classifier, part, maps)
     found |= _spikes(classifier, part, question.seed, this)
     found |= _rates(question, classifier, material, where, this)
     _write_shown(classifier, part, answers, maps, this)
     _write_long(question, classifier, material, answers, where, this)
     _write_recipes(question, this)
+    if question.classes == "challenge":
+        weights = pd.DataFrame(challenge_weights(classifier.classes), columns=list(classifier.classes))
+        weights.insert(0, "class", classifier.classes)
+        write_table(this.tables / "weights.csv", weights)
     metrics = json.loads((this.path / "metrics.json").read_text(encoding="utf-8")) | found
     write_json(this.path / "metrics.json", metrics)
 
@@ -66,15 +74,40 @@ def _identity(classifier: Classifier, part: Examples, maps: Attributions) -> dic
 
 
 def _spikes(classifier: Classifier, part: Examples, seed: int, this: Run) -> dict[str, float]:
-    """tables/spike.csv: a spike in one lead of each test clip, and what map and lead-wise occlusion make of it."""
-    table = spike_effect(classifier, part, SPIKED, seed=seed)
+    """tables/spike.csv: spikes in one lead of each test clip, what map and lead-wise occlusion make of them; one shown."""
+    table = spike_effect(classifier, part, SPIKED, SPIKES, seed=seed)
     write_table(this.tables / "spike.csv", table)
-    return {
-        "spike.map_before": float(table["map_before"].mean()), "spike.map_after": float(table["map_after"].mean()),
-        "spike.chance": float(table["chance"].mean()), "spike.lead_found": float(table["found"].mean()),
-        "spike.lead_found_before": float(table["found_before"].mean()),
-        "spike.logit_change": float((table["logit_after"] - table["logit_before"]).abs().mean()),
+    found: dict[str, float] = {}
+    for spike in SPIKES:
+        mine = table[table["spike"] == str(spike)]
+        key = f"spike.{spike.millivolts:g}mV_{1000 * spike.seconds:g}ms"
+        found |= {
+            f"{key}.{name}": float(mine[name].mean())
+            for name in ("map_before", "map_after", "chance", "found_before", "found")
+        }
+        found[f"{key}.logit_change"] = float((mine["logit_after"] - mine["logit_before"]).abs().mean())
+    _write_spiked(classifier, part, table[table["spike"] == str(SPIKES[-1])], this)
+    return found
+
+
+def _write_spiked(classifier: Classifier, part: Examples, table: pd.DataFrame, this: Run) -> None:
+    """tables/spiked.npz: of the largest spike the clip whose map it draws as much as it does in the middle of all."""
+    order = np.argsort((table["map_after"] - table["map_before"]).to_numpy(), kind="stable")
+    number = order[len(order) // 2]
+    row, at = part.leads.index(SPIKED), round(float(table["at_s"].iloc[number]) * part.fs)
+    clean = part.take(np.array([number]))
+    spiked = with_spike(clean, np.array([at]), row, SPIKES[-1])
+    target = np.array([classifier.classes.index(table["class"].iloc[number])])
+    cams = [explain(classifier, each, ["cam"], target=target, quiet=True).native("cam")[:].ravel() for each in (clean, spiked)]
+    falls = [lead_occlusion(classifier, each, target)[0] for each in (clean, spiked)]
+    arrays = {
+        "fs": np.array(part.fs), "lead": np.array(SPIKED), "class": np.array(table["class"].iloc[number]),
+        "id": np.array(str(table["id"].iloc[number])), "leads": np.array(part.leads), "signal": spiked.signals[0, row],
+        "spiked": np.array([at / part.fs, at / part.fs + SPIKES[-1].seconds]), "spike": np.array(str(SPIKES[-1])),
+        "cam before": cams[0], "cam after": cams[1], "fall before": falls[0], "fall after": falls[1],
     }  # fmt: skip
+    with written_whole(this.tables / "spiked.npz") as beside, beside.open("wb") as handle:
+        np.savez_compressed(handle, **arrays)
 
 
 def _rates(
@@ -82,24 +115,35 @@ def _rates(
 ) -> dict[str, float]:
     """tables/rates.csv: the same test records given at other rates; by how much probabilities differ."""
     which, folder = where
-    part = side_of(material, TEST)
-    names = part.table["record"].drop_duplicates().astype(str).tolist()
+    names = material.test.table["record"].drop_duplicates().astype(str).tolist()
     pick = np.sort(np.random.default_rng([question.seed, 24]).permutation(len(names))[:_AT_OTHER_RATES])
     recordings = list(read_records(which, folder, tuple(names[k] for k in pick), [], swap_leads=False))
-    given: dict[float, NDArray[np.float64]] = {}
-    for fs in (0.0, *RATES):
-        others = recordings if fs == 0 else [replace(resampled(each, fs), remarks=()) for each in recordings]
-        skipped: list[Skipped] = []
-        examples, _ = cut_clips(others, material.labels, question.recipe.cutting, skipped)
-        given[fs] = by_record(classifier.probabilities(classifier.logits(examples)), examples, question.recipe.join)[0]
     rows = []
     for fs in RATES:
-        away = np.abs(given[fs] - given[0.0])
-        rows.append(
-            {"rate": fs, "records": len(away), "mean": away.mean(), "largest": away.max(), "within_.02": (away <= 0.02).mean()}
+        others: dict[str, Recording] = {}
+        for each in recordings:
+            with suppress(EcglensError):  # a rate of its own that goes into this one by no filter
+                others[each.record] = replace(resampled(each, fs), remarks=())
+        given, changed = (
+            _by_name(question, classifier, material, some)
+            for some in ([each for each in recordings if each.record in others], list(others.values()))
         )
+        away = np.array([np.abs(given[name] - changed[name]) for name in given if name in changed])
+        rows.append(
+            {"rate": fs, "records": len(away), "not_given": len(recordings) - len(away), "mean": away.mean(),
+             "largest": away.max(initial=0.0), "within_.02": (away <= 0.02).mean()}
+        )  # fmt: skip
     write_table(this.tables / "rates.csv", pd.DataFrame(rows))
     return {f"rates.{row['rate']:g}.largest": float(row["largest"]) for row in rows}
+
+
+def _by_name(
+    question: Question, classifier: Classifier, material: Material, recordings: list[Recording]
+) -> dict[str, NDArray[np.float64]]:
+    """Probabilities (class,) of each recording that gives clips, by its name."""
+    examples, _ = cut_clips(recordings, material.labels, question.recipe.cutting, [])
+    found, table = by_record(classifier.probabilities(classifier.logits(examples)), examples, question.recipe.join)
+    return dict(zip(table["record"].astype(str), found, strict=True))
 
 
 def _write_shown(classifier: Classifier, part: Examples, answers: Answers, maps: Attributions, this: Run) -> None:
@@ -136,7 +180,7 @@ def _write_long(
     question: Question, classifier: Classifier, material: Material, answers: Answers, where: tuple[Database, Path], this: Run
 ) -> None:
     """tables/long.npz: lead II of the longest test record that is longer than a clip, and the map of its likeliest class."""
-    part = side_of(material, TEST)
+    part = material.test
     longest = int(part.column("start").argmax())
     if part.column("clips")[longest] < 2:
         return

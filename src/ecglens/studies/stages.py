@@ -17,6 +17,7 @@ from ecglens.examples.splits import Plan
 from ecglens.files import sha256, write_json, write_table
 from ecglens.models import Classifier, create, load
 from ecglens.recordings.databases import Database, Skipped
+from ecglens.recordings.twelve_readers import PATTERNS
 from ecglens.runs import Run
 from ecglens.training.fit import TrainOptions, fit
 from ecglens.training.metrics import always, score
@@ -121,19 +122,28 @@ def note_data(
         "missing": list(missing),
         "skipped": [asdict(item) for item in skipped],
         "remarks": remarks,
-        "sha256": {
-            name: sha256(folder / name)
-            for record in records
-            for name in (f"{record}.hea", f"{record}.dat", f"{record}.atr", f"{record}.evidence.csv")
-            if (folder / name).is_file()
-        },
+        "sha256": {str(file.relative_to(folder)): sha256(file) for file in _files_of(which, folder, records)},
     }
+
+
+def _files_of(which: Database, folder: Path, records: list[str]) -> list[Path]:
+    """What the records were read from, tables of all records included, as far as it is there."""
+    if which.layout == "wfdb":
+        stems, tables = [folder / record for record in records], []
+    else:
+        wanted = set(records)
+        found = {path.stem: path for pattern in PATTERNS[which.layout] for path in folder.glob(pattern) if path.stem in wanted}
+        stems = [found[record].with_suffix("") for record in records if record in found]
+        tables = sorted(folder.glob("*.csv"))
+    endings = (".hea", ".dat", ".mat", ".atr", ".evidence.csv")
+    files = [stem.parent / f"{stem.name}{ending}" for stem in stems for ending in endings]
+    return [file for file in (*tables, *files) if file.is_file()]
 
 
 def expect_same_data(this: Run, data: dict[str, Any]) -> None:
     """Raises EcglensError where the run was begun with other records, or other bytes of them."""
     before = this.about.get("data")
-    if before is not None and before.get("sha256") != data["sha256"]:
+    if before is not None and any(before.get(key) != data[key] for key in ("sha256", "records")):
         raise EcglensError(
             f"{this.path} was begun with other data ({len(before['records'])} records, now {len(data['records'])}, or changed "
             "files); choose another --out, or --overwrite"
