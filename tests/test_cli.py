@@ -121,13 +121,35 @@ def test_a_word_that_is_no_command_or_option_ends_with_two(ecglens: Callable, wo
     assert ecglens(*words).complaint.startswith("Error: ")
 
 
-def test_set_number_is_for_the_studies_that_have_sets(ecglens: Callable, tiny_data: Path, tmp_path: Path) -> None:
-    with_sets = [name for name, card in STUDIES.items() if card.sets]
-    assert with_sets == ["varandas2021"]
-    for name in set(STUDIES) - set(with_sets):
-        done = ecglens("run", name, "--set-number", "1", "--data", tiny_data, "--out", tmp_path / "run")
-        assert f"--set-number is for varandas2021; {name} has one set" in done.complaint
+@pytest.mark.parametrize(
+    ("option", "value", "study"),
+    [("--set-number", "1", "varandas2021"), ("--loss", "wbce", "lin2020"), ("--database", "ptbxl", "lin2020")],
+)
+def test_an_option_of_one_study_is_refused_by_all_others(
+    ecglens: Callable, tiny_data: Path, tmp_path: Path, option: str, value: str, study: str
+) -> None:
+    for name in set(STUDIES) - {study}:
+        done = ecglens("run", name, option, value, "--data", tiny_data, "--out", tmp_path / "run")
+        assert f"{option} is for {study}; leave it out for {name}" in done.complaint
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_study_is_given_the_options_of_its_card(
+    ecglens: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, study: str
+) -> None:
+    def asked(*_: object, quick: bool, seed: int, **more: object) -> None:
+        given.append(more)
+        raise EcglensError("enough")
+
+    given: list[dict[str, object]] = []
+    monkeypatch.setattr(f"{STUDIES[study].module}.ask", asked)
+    values = {"set_number": 2, "loss": "wbce", "database": "ptbxl"}
+    own = {word: values[word] for word in STUDIES[study].words}
+    words = [each for word, value in own.items() for each in (f"--{word.replace('_', '-')}", value)]
+    assert "enough" in ecglens("run", study, *words, "--out", tmp_path / "run").complaint
+    assert "enough" in ecglens("run", study, "--out", tmp_path / "run").complaint
+    assert given == [own, dict.fromkeys(own)]
 
 
 def test_the_help_of_run_names_each_study_and_its_models(ecglens: Callable) -> None:

@@ -151,19 +151,15 @@ def run(study: str, out: Path, **options: Any) -> None:
     choose(study, sorted(STUDIES), "study")
     if options["stop_after"] is not None:
         choose(options["stop_after"], ["examples", "training", "attribution", "analysis"], "stage")
-    if options["set_number"] is not None and not STUDIES[study].sets:
-        with_sets = ", ".join(name for name, card in STUDIES.items() if card.sets)
-        raise EcglensError(f"--set-number is for {with_sets}; {study} has one set")
-    more = {"set_number": options["set_number"]} if STUDIES[study].sets else {}
-    for name in ("loss", "database"):
-        if STUDIES[study].losses:
-            more[name] = options[name]
-        elif options[name] is not None:
-            raise EcglensError(f"--{name} is for lin2020; leave it out for {study}")
+    own = STUDIES[study].words
+    for word in sorted({word for card in STUDIES.values() for word in card.words} - set(own)):
+        if options[word] is not None:
+            its = ", ".join(name for name, card in STUDIES.items() if word in card.words)
+            raise EcglensError(f"--{word.replace('_', '-')} is for {its}; leave it out for {study}")
     module = import_module(STUDIES[study].module)
     question = module.ask(
         options["recipe"], options["model"], options["split"], options["classes"], list(options["settings"]),
-        quick=options["quick"], seed=options["seed"], **more,
+        quick=options["quick"], seed=options["seed"], **{word: options[word] for word in own},
     )  # fmt: skip
     done = module.run(
         question, options["folder"], out, stop_after=options["stop_after"], overwrite=options["overwrite"],

@@ -121,6 +121,16 @@ def test_a_map_with_signs_is_centred_on_0_and_any_other_begins_there():
     assert "against the class | for it" not in _texts(pictures.picture_maps([_shown(0, methods=("Grad-CAM",))]))
 
 
+def test_strips_without_signs_have_one_hue_though_their_maps_have_signs():
+    one = _shown(0, methods=("gradients",))
+    one.time_maps["gradients"] = np.abs(one.maps["gradients"]).sum(0)
+    figure = pictures.picture_maps([one])
+    assert [axes.images[0].cmap.name for axes in _panels(figure)] == ["PuOr"]
+    strips = [image for axes in figure.axes for image in axes.images if len(image.get_array()) == 1]
+    assert [(image.cmap.name, image.norm.vmin) for image in strips] == [("Blues", 0)] * 2
+    assert {"against the class | for it", "none | most"} <= set(_texts(figure))  # a scale for each
+
+
 def test_full_colour_of_few_values_and_of_none():
     assert pictures.full_colour(np.zeros((4, 4))) == 1
     sparse = np.zeros((100, 100))
@@ -159,11 +169,15 @@ def test_maps_summed_into_time_lie_behind_the_trace_and_below_it(behind):
     (paper,) = _traces(figure, len(one.mv))
     (image,) = paper.images
     np.testing.assert_array_equal(image.get_array()[0], one.time_maps[behind or "gradients"])
+    assert image.norm.vmax == pictures.full_colour(one.time_maps[behind or "gradients"]) != 1
     assert image.get_extent()[:2] == pytest.approx(one.seconds)
     strips = [axes for axes in figure.axes if axes is not paper and axes.images and len(axes.images[0].get_array()) == 1]
     assert [axes.texts[0].get_text() for axes in strips] == list(_METHODS)
     for axes, name in zip(strips, _METHODS, strict=True):
         np.testing.assert_array_equal(axes.images[0].get_array()[0], one.time_maps[name])
+        full = pictures.full_colour(one.time_maps[name])
+        low = -full if name == "gradients" else 0
+        assert (axes.images[0].norm.vmin, axes.images[0].norm.vmax) == (low, full)
         assert axes.get_xlim() == paper.get_xlim()
         assert axes.get_position().x0 == paper.get_position().x0
         assert axes.get_position().width == pytest.approx(paper.get_position().width)
@@ -308,6 +322,12 @@ def test_a_file_of_shown_examples_that_is_missing_or_damaged_is_said_in_a_line(t
         with pytest.raises(EcglensError, match=r"cannot be read.*damaged"):
             read_shown(path)
     assert not (tmp_path / "ran").exists()
+    # whole, and of something else
+    write_shown(path, [_shown(0)])
+    with np.load(path) as found:
+        np.savez(path, **(dict(found) | {"0/box": np.array([0.5, 0.4, 0.1, 0.2])}))
+    with pytest.raises(EcglensError, match=rf"^{re.escape(str(path))}: mitdb/100, beat 0: box .*; run the study again$"):
+        read_shown(path)
 
 
 def test_a_file_of_shown_examples_is_whole_or_as_before(tmp_path, monkeypatch):

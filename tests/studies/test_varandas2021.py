@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,12 @@ import torch
 import wfdb
 
 from ecglens.models import load
+from ecglens.models.classifier import evaluating
 from ecglens.models.pictured import rasteriser_of
 from ecglens.report.shown import read_shown
+from ecglens.studies import varandas2021_tables as tables
+from ecglens.studies.varandas2021_material import Material
+from made import make_examples
 
 _SHORT = ("epochs=1", "batch=16", "probed_per_class=4", "rate=0.003")
 _TABLES = {
@@ -245,6 +250,174 @@ def test_focus_is_the_share_of_the_maps_mass_in_the_box(runs: dict[str, Path]) -
             assert one.focus[method] == pytest.approx((mass * covered).sum() / mass.sum(), abs=1e-5)
 
 
+@each_run
+def test_the_strips_hold_what_focus_counts(runs: dict[str, Path], name: str) -> None:
+    """Where the region is as high as the picture, focus is the strip's share between the region's edges."""
+    for one in read_shown(runs[name] / "tables" / "shown.npz"):
+        _, _, left, right = one.box
+        for method in _METHODS:
+            strip, map_ = one.time_maps[method].astype(float), one.maps[method].astype(float)
+            assert strip.min() >= 0
+            if name != "twin":  # whose maps were brought to another size after their part was taken
+                counted = np.abs(map_) if method == "saliency" else np.where(map_ > 0, map_, 0)
+                np.testing.assert_allclose(strip, counted.sum(0), rtol=1e-4, atol=1e-9)
+            if name != "two" and not np.isnan(one.focus[method]):
+                n = len(strip)
+                covered = [max(0.0, min(right * n, k + 1) - max(left * n, k)) for k in range(n)]
+                found = (strip * covered).sum() / strip.sum()
+                assert found == pytest.approx(one.focus[method], abs=1e-5 if name == "one" else 0.02)
+
+
+@each_run
+def test_the_windows_shown_are_in_the_middle_of_their_lists(runs: dict[str, Path], name: str) -> None:
+    rows = pd.read_csv(runs[name] / "predictions.csv", dtype=str)
+    wanted = []
+    for label in ("normal", "abnormal"):
+        for right in (True, False):
+            mine = rows.loc[(rows["label"] == label) & ((rows["predicted"] == label) == right), "id"].tolist()
+            wanted += mine[len(mine) // 2 :][:1]
+    assert [one.id for one in read_shown(runs[name] / "tables" / "shown.npz")] == wanted
+    assert len(wanted) >= 2
+
+
+@each_run
+def test_the_rise_by_an_early_beat_is_over_the_same_windows_unchanged(runs: dict[str, Path], name: str) -> None:
+    table, metrics = _table(runs[name], "retiming"), _metrics(runs[name])
+    places = {"beside": "beside the labelled beat", "other": "another gap", "all": "all gaps"}
+    for place, where in places.items():
+        mine = table[(table["class"] == "normal") & (table["where"] == where) & (table["change"].round(3) == -0.2)]
+        if mine.empty or not mine["n"].item():
+            continue
+        assert metrics[f"retiming.{place}.change"] == -0.2
+        rise = mine["called_abnormal"].item() - mine["called_abnormal_before"].item()
+        assert metrics[f"retiming.{place}.rise"] == pytest.approx(rise, abs=1e-9)
+
+
+def test_the_rise_is_of_normal_windows_and_a_fifth_shorter_gap() -> None:
+    rows = [
+        ("normal", "beside the labelled beat", -0.2, 0.75, 0.5, 8), ("normal", "beside the labelled beat", -0.1, 1.0, 0.5, 8),
+        ("abnormal", "beside the labelled beat", -0.2, 0.25, 0.5, 8), ("normal", "another gap", -0.2, 0.25, 0.375, 8),
+        ("normal", "all gaps", -0.2, 0.0, 0.0, 0),
+    ]  # fmt: skip
+    columns = ["class", "where", "change", "called_abnormal", "called_abnormal_before", "n"]
+    assert tables._early(pd.DataFrame(rows, columns=columns)) == {
+        "retiming.beside.change": -0.2, "retiming.beside.rise": 0.25,
+        "retiming.other.change": -0.2, "retiming.other.rise": -0.125,
+    }  # fmt: skip
+
+
+def test_intervals_of_hidden_beats_are_over_patients(runs: dict[str, Path]) -> None:
+    table = _table(runs["two"], "occlusion")
+    whole = table[(table["class"] == "all") & (table["n"] == table["n"].max())]
+    assert (whole["patients"] == 2).all()
+    assert (whole["n"] > 2).all()
+    assert np.isfinite(whole[["fall", "fall_low", "fall_high"]]).all(axis=None)
+    assert (whole["fall_low"] < whole["fall_high"]).all()
+
+
+# ------------------------------------------------------------------------------------------------ options
+
+
+def _margins(run: Path, data: Path, rows: pd.DataFrame) -> np.ndarray:
+    """Logit of abnormal less that of normal of a set 1 run's windows, cut out of their records one by one."""
+    model, found = load(run), []
+    for record, first, last in rows["id"].str.extract(r"mitdb/(\w+)/(\d+)-(\d+)").itertuples(index=False):
+        signal = wfdb.rdrecord(str(data / "mitdb" / record)).p_signal[:, 0].astype(np.float32)
+        r = _beats(data, record, "NLRVA/")
+        k, m = r.index(int(first)), r.index(int(last))
+        r = [2 * r[0] - r[1], *r, 2 * r[-1] - r[-2]]
+        left, right = max((r[k] + r[k + 1]) // 2, 0), min((r[m + 1] + r[m + 2]) // 2, len(signal))
+        window = torch.from_numpy(signal[left:right][None, None].copy())
+        with evaluating(model.module), torch.no_grad():
+            normal, abnormal = model.module(window, torch.tensor([[0, right - left]]))[0].tolist()
+        found.append(abnormal - normal)
+    return np.array(found)
+
+
+def test_the_threshold_of_the_validation_side_is_worked_out_from_the_net_and_its_windows(
+    short_run: Callable[..., Any], data: Path, tmp_path: Path
+) -> None:
+    done = short_run(tmp_path / "run", "--set", "validation=patients", "--stop-after", "analysis")
+    assert done.code == 0, done.err
+    rows = pd.read_csv(tmp_path / "run" / "examples.csv", dtype=str)
+    rows = rows[rows["split"].isin(["validation", "test"])].reset_index(drop=True)
+    margin = _margins(tmp_path / "run", data, rows)
+    held, tested = (rows["split"] == side for side in ("validation", "test"))
+    usual = rows["label"] == "normal"
+
+    limit = np.quantile(margin[held & usual], 0.972)
+    wanted = (margin[tested & usual] <= limit).mean(), (margin[tested & ~usual] > limit).mean()
+    table = _table(tmp_path / "run", "operating")
+    assert table["threshold"].tolist() == ["test ROC", "test ROC", "validation"]
+    assert table["normal_recall"].tolist()[:2] == [0.972, 0.96]
+    assert 0 < wanted[0] < 1
+    assert tuple(table.iloc[-1][["normal_recall", "sensitivity"]]) == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_validation_threshold_leaves_the_papers_share_of_normal_validation_windows_in_peace(
+    tmp_path: Path, number: int
+) -> None:
+    """Each set has its share; abnormal and test windows have no say in it."""
+    rng = np.random.default_rng(0)
+    labels = (rng.random(4000) < 0.3).astype(int)
+    margin = rng.normal(size=4000) + labels
+    split = np.array(["train", "validation", "test", "test"] * 1000)
+    margin[split == "test"] += 0.4
+    examples = make_examples(margin[:, None, None].astype(np.float32), labels, patient=np.arange(4000) % 9)
+    margin = examples.signals[:, 0, 0]
+    net: Any = SimpleNamespace(logits=lambda some: np.pad(some.signals[:, 0], ((0, 0), (1, 0))))
+    question: Any = SimpleNamespace(seed=0, set_number=number)
+    tested = examples.take(np.flatnonzero(split == "test"))
+    plan: Any = SimpleNamespace(split=split)
+    (tmp_path / "tables").mkdir()
+    this: Any = SimpleNamespace(tables=tmp_path / "tables")
+    found = tables._write_operating(question, net, Material(examples, plan), tested, net.logits(tested), this)
+    limit = sorted(margin[(split == "validation") & (labels == 0)])
+    at = (0.972, 0.96)[number - 1] * (len(limit) - 1)
+    limit = limit[int(at)] + (at - int(at)) * (limit[int(at) + 1] - limit[int(at)])
+    here = [margin[(split == "test") & (labels == label)] for label in (0, 1)]
+    row = _table(tmp_path, "operating").iloc[-1]
+    assert row["threshold"] == "validation"
+    assert row["normal_recall"] == pytest.approx((here[0] <= limit).mean(), abs=1e-6)
+    assert row["sensitivity"] == pytest.approx((here[1] > limit).mean(), abs=1e-6)
+    assert np.isnan(row["sensitivity_low"])
+    assert found["test.paper_recall"] == (0.972, 0.96)[number - 1]
+
+
+def test_the_height_of_the_picture_that_is_asked_for_is_the_nets(short_run: Callable[..., Any], tmp_path: Path) -> None:
+    done = short_run(tmp_path / "run", "--set", "height_mv=4", "--stop-after", "training")
+    assert done.code == 0, done.err
+    assert rasteriser_of(load(tmp_path / "run")).height_mv.item() == 4
+
+
+def test_windows_that_are_tested_are_drawn_from_all_test_records(short_run: Callable[..., Any], tmp_path: Path) -> None:
+    done = short_run(tmp_path / "run", "--set", "tested_at_most=20", "--stop-after", "examples")
+    assert done.code == 0, done.err
+    rows = pd.read_csv(tmp_path / "run" / "examples.csv", dtype=str)
+    test, unused = (rows[rows["split"] == side] for side in ("test", "unused"))
+    assert len(test) == 20
+    assert len(unused) > 20
+    for record in ("100", "103"):
+        assert (test["record"] == record).any()
+        assert (unused["record"] == record).any()
+
+
+def test_public_weights_are_asked_for_until_the_net_is_trained(
+    short_run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --overwrite again: it is about to be trained anew."""
+    read: list[Path] = []
+    monkeypatch.setattr("ecglens.studies.varandas2021.load_public_weights", lambda _, file: read.append(file))
+    words = ("--set", "weights=w.safetensors", "--stop-after", "examples")
+    for more, trained, times in (((), False, 1), ((), False, 2), ((), True, 2), (("--overwrite",), True, 3)):
+        if trained:
+            (tmp_path / "run" / "model.safetensors").touch()
+        done = short_run(tmp_path / "run", *words, *more, model="resnet50")
+        assert done.code == 0, done.err
+        assert read == [Path("w.safetensors")] * times
+
+
 # ------------------------------------------------------------------------------------------------ going on
 
 
@@ -270,8 +443,6 @@ def test_a_run_stopped_at_every_stage_ends_with_the_same_bytes(
 
 def _maps_empty_at(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on the first `share` of the maps of guided Grad-CAM speak for nothing."""
-    import ecglens.studies.varandas2021_tables as tables
-
     real, calls = tables.focus_of_sums, []
 
     def hollow(positive: Any, negative: Any, boxes: Any, **told: Any) -> Any:

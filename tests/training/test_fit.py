@@ -447,6 +447,21 @@ def test_jitter_draws_a_gain_for_each_lead_of_each_example(tmp_path):
     assert (examples.signals == 1).all()
 
 
+@pytest.mark.parametrize(("low", "high"), [(2.0, 2.0), (0.5, 2.5)])
+def test_gains_of_all_leads_together_are_drawn_between_the_two_that_are_given(low, high, tmp_path):
+    examples = make_examples(np.ones((400, 2, 24), np.float32), np.arange(400) % 2)
+    seen = []
+    model = tiny(examples)
+    model.module.register_forward_pre_hook(lambda _m, args: seen.append(args[0].clone()))
+    options = replace(_PLAIN, epochs=1, batch=400, gain_from=low, gain_to=high)
+    fit(model, examples, np.arange(400), _NONE, options, 0, tmp_path)
+    gains = seen[0][:, 0, 0].numpy()
+    assert (seen[0].numpy() == gains[:, None, None]).all()
+    assert low <= gains.min()
+    assert gains.max() <= high
+    np.testing.assert_allclose(np.quantile(gains, [0.25, 0.5, 0.75]), np.interp([1, 2, 3], [0, 4], [low, high]), atol=0.15)
+
+
 def test_rr_numbers_are_hidden_as_often_as_told_and_never_in_validation(tmp_path):
     examples = random_examples(200, length=40, rr_before=0.4)
     seen = {True: [], False: []}

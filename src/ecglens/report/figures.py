@@ -20,6 +20,7 @@ from ecglens.report.paper import (
     new_figure,
     paper_size,
     place,
+    plain,
 )
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def class_counts(splits: pd.DataFrame, what: str = "beats") -> Figure:
     axes.set_xticks(x, classes)
     axes.set_ylabel(what, fontsize=8)
     axes.legend(fontsize=7, ncol=4, frameon=False, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
-    _plain(axes)
+    plain(axes)
     return figure
 
 
@@ -232,7 +233,7 @@ def right_and_wrong(profiles: pd.DataFrame, name: str, *, unit: str) -> Figure |
                 axes.legend(fontsize=6, frameon=False, loc="upper left")
             else:
                 axes.set_yticklabels([])
-            _plain(axes)
+            plain(axes)
     figure.text(0.005, 0.5, unit, fontsize=6, rotation=90, va="center")
     figure.text(0.99, 0.005, "segment of 0.1 s, counted from R (dotted)", fontsize=6, ha="right")
     return figure
@@ -260,9 +261,3 @@ def _grey_out(axes: object, time: np.ndarray, where: np.ndarray) -> None:
     if where.any():
         low, high = axes.get_ylim()  # type: ignore[attr-defined]
         axes.fill_between(time, low, high, where=where, color="#bdbdbd", alpha=0.6, linewidth=0, zorder=2)  # type: ignore[attr-defined]
-
-
-def _plain(axes: object) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)  # type: ignore[attr-defined]
-    axes.tick_params(labelsize=7)  # type: ignore[attr-defined]

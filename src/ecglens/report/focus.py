@@ -10,7 +10,7 @@ import pandas as pd
 
 from ecglens.errors import choose
 from ecglens.report.figures import BLUE, GREEN, GREY, ORANGE, PURPLE
-from ecglens.report.paper import INK, new_figure, place
+from ecglens.report.paper import INK, new_figure, place, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +20,7 @@ _CLASS_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, INK)  # Okabe and Ito's, told apa
 _MARKERS, _LINES = "osD^v", ("-", "--", "-.", ":", "-")
 _PALE = "#c4c4c4"
 _BIN = 2.0  # per cent
+_TICKS = {"labelsize": 6.5, "length": 2}
 _SHORT = 16  # letters of a set's name that fit beside a method's
 
 
@@ -64,7 +65,7 @@ def focus_histograms(values: pd.DataFrame, *, empty: str | Mapping[str, str] = "
         axes.text(0.98, 0.97, words, transform=axes.transAxes, va="top", ha="right", fontsize=6.5, linespacing=1.35)
         for mean, style, colour in means:
             axes.plot([mean, mean], [0, 1.05 * tallest], style, color=colour, linewidth=1.1)
-        _plain(axes)
+        plain(axes, **_TICKS)
     figure.text(
         14 / 180, 1.5 / (row * len(sets) + 14), "outline: random focus (area of the region); lines: means", fontsize=6.5
     )
@@ -185,7 +186,7 @@ def retiming_curves(table: pd.DataFrame) -> Figure:
             axes.set_yticklabels([])
         axes.legend(fontsize=6.5, frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.07), borderaxespad=0)
         axes.set_title(f"truly {name}", fontsize=8, loc="left", pad=3)
-        _plain(axes)
+        plain(axes, **_TICKS)
     words = "band: 95 % over patients; thin pale line: the same examples unchanged"
     figure.text(14 / 180, 1.5 / (77 + legend), words, fontsize=6.5)
     return figure
@@ -198,7 +199,7 @@ def _positions(axes: Axes, regions: list[str], labelled: str, *, named: bool) ->
     axes.set_xlim(-0.5, len(regions) - 0.5)
     words = [f"{name}\n(the label)" if name == labelled else name for name in regions]
     axes.set_xticks(range(len(regions)), words if named else [])
-    _plain(axes)
+    plain(axes, **_TICKS)
 
 
 def _of(table: pd.DataFrame, name: str, regions: list[str]) -> pd.DataFrame:
@@ -220,9 +221,3 @@ def _dots(axes: Axes, at: np.ndarray, value_low_high: pd.DataFrame, name: str, k
 
 def _legend(axes: Axes) -> None:
     axes.legend(fontsize=7, frameon=False, ncol=6, loc="lower right", bbox_to_anchor=(1, 1.0), borderaxespad=0.2)
-
-
-def _plain(axes: Axes) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.tick_params(labelsize=6.5, length=2)

@@ -31,6 +31,13 @@ def place(figure: Figure, left_mm: float, bottom_mm: float, width_mm: float, hei
     return figure.add_axes((left_mm / width, bottom_mm / height, width_mm / width, height_mm / height))
 
 
+def plain(axes: Axes, **ticks: float) -> None:
+    """No frame above and at the right, small tick labels; ticks: what else `tick_params` takes."""
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(**({"labelsize": 7} | ticks))  # type: ignore[arg-type]
+
+
 def paper_size(seconds: float, millivolts: float, zoom: float) -> tuple[float, float]:
     """Width and height in mm of that much ECG paper, enlarged `zoom` times."""
     return seconds * MM_PER_SECOND * zoom, millivolts * MM_PER_MV * zoom

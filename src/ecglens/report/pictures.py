@@ -39,16 +39,19 @@ _FULL = 99  # per cent of a map's values lie under full colour: one pixel must n
 def picture_maps(shown: Sequence[ShownPicture], *, behind: str | None = None) -> Figure:
     """For each example: its picture under each method's map, then its trace in s and mV with the maps summed into time.
 
-    All examples have the same methods; `behind` (the first, unless told) also lies behind the trace. A method with values
-    below 0 anywhere is drawn signed (purple for the class, orange against it), any other in one hue; each map has its own
-    scale. All traces share one scale in mm. Raises EcglensError without examples or where methods differ.
+    All examples have the same methods; `behind` (the first, unless told) also lies behind the trace. A method's maps, and its
+    maps in time, are drawn signed (purple for the class, orange against it) where one has values below 0, else in one hue;
+    each has its own scale. All traces share one scale in mm. Raises EcglensError without examples or where methods differ.
     Source: figure 2 of Varandas 2021.
     """
     methods = _methods(shown)
     if behind is not None and behind not in methods:
         raise EcglensError(f"no maps of {behind!r} to lie behind the trace; expected one of: {', '.join(methods)}")
     behind = methods[0] if behind is None else behind
-    signed = {name for name in methods if any(one.maps[name].min() < 0 or one.time_maps[name].min() < 0 for one in shown)}
+    signed, summed = (
+        {name for name in methods if any(getattr(one, kind)[name].min() < 0 for one in shown)}
+        for kind in ("maps", "time_maps")
+    )
     side = min((_WIDTH - _LEFT - 2 - _GAP * (len(methods) - 1)) / len(methods), 52.0)
     longest = max(one.seconds[1] - one.seconds[0] for one in shown)
     zoom = min(_TRACE_WIDTH / (longest * MM_PER_SECOND), _LARGEST_ZOOM)
@@ -63,9 +66,9 @@ def picture_maps(shown: Sequence[ShownPicture], *, behind: str | None = None) ->
             axes = place(figure, _LEFT + m * (side + _GAP), top - 12 - side, side, side)
             _draw_picture(axes, one, one.maps[name], signed=name in signed)
             axes.set_title(f"{name}: {_focus(one.focus[name])}", fontsize=7, loc="left", pad=2.5)
-        _trace_and_strips(figure, one, millivolts, (top - 12 - side - 4, zoom), behind, signed)
+        _trace_and_strips(figure, one, millivolts, (top - 12 - side - 4, zoom), behind, summed)
         top -= height
-    _scales(figure, signed, len(methods) > len(signed))
+    _scales(figure, bool(signed | summed), len(methods) > len(signed & summed))
     figure.text(_LEFT / _WIDTH, 1.5 / (sum(heights) + 20), _note(zoom), fontsize=5.5, color=GREY)
     return figure
 
@@ -243,7 +246,7 @@ def _columns(axes: Axes, one: ShownPicture, name: str, signed: set[str], low_hig
     )  # fmt: skip
 
 
-def _scales(figure: Figure, signed: set[str], unsigned: bool) -> None:
+def _scales(figure: Figure, signed: bool, unsigned: bool) -> None:
     """One colour bar for maps with signs, one for maps without."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize

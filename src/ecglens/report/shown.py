@@ -28,12 +28,12 @@ class ShownPicture:
     """One example as the model saw it: its picture, its trace, and its map by each method.
 
     group: words before the title ("set 1"), may be empty; label, predicted: class names; lead: of the trace.
-    ink: (row, column), 0 is paper and 1 ink; maps: method to (row, column), any resolution; time_maps: method to (cell,), the
-    map summed down the columns, cells of equal width from the left edge of the picture to the right; focus: method to the
-    share of the map's mass in the box, NaN for an empty map. box: top, bottom, left, right of the labelled beat's region,
-    shares of the picture, 0 is the top and the left. time_s, mv: (time,), the trace in s and mV; r_s: (beat,), R of its beats
-    in s. seconds, millivolts: what the left and the right edge, the bottom and the top edge of the picture stand for.
-    Raises EcglensError where these do not fit each other.
+    ink: (row, column), 0 is paper and 1 ink; maps: method to (row, column), any resolution; focus: method to the share of the
+    map's mass in the box, NaN for an empty map; time_maps: method to (cell,), what focus counts of the map summed down the
+    columns, cells of equal width from the left edge of the picture to the right. box: top, bottom, left, right of the labelled
+    beat's region, shares of the picture, 0 is the top and the left. time_s, mv: (time,), the trace in s and mV; r_s: (beat,),
+    R of its beats in s. seconds, millivolts: what the left and the right edge, the bottom and the top edge of the picture
+    stand for. Raises EcglensError where these do not fit each other.
     """
 
     id: str
@@ -116,6 +116,8 @@ def read_shown(path: Path) -> list[ShownPicture]:
     try:
         with np.load(path, allow_pickle=False) as found:
             return [_one({name: found[f"{k}/{name}"] for name in _keys(found, k)}) for k in range(int(found["number"]))]
+    except EcglensError as error:
+        raise EcglensError(f"{path}: {error}; run the study again") from None
     except _DAMAGE as error:
         raise EcglensError(f"{path} cannot be read ({type(error).__name__}): damaged; run the study again") from None
 

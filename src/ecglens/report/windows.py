@@ -21,6 +21,7 @@ from ecglens.report.paper import (
     new_figure,
     paper_size,
     place,
+    plain,
 )
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def course(table: pd.DataFrame) -> Figure:
         axes.set_title(title, fontsize=8, loc="left")
         axes.set_xlabel("epoch", fontsize=8)
         axes.set_ylabel("rank correlation" if k == 0 else "", fontsize=8)
-        _plain(axes)
+        plain(axes)
     figure.axes[-1].legend(fontsize=6, frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
 
@@ -163,7 +164,7 @@ def shares(branches: pd.DataFrame) -> Figure:
     axes.set_xlim(0, 1)
     axes.set_xlabel("share of the decision (line: quartiles of the windows)", fontsize=8)
     axes.legend(fontsize=7, frameon=False, ncol=2, loc="lower left", bbox_to_anchor=(0, 1))
-    _plain(axes)
+    plain(axes)
     return figure
 
 
@@ -188,7 +189,7 @@ def dots(
         axes.set_xscale("log")
     axes.set_xlabel(label, fontsize=8)
     axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    _plain(axes)
+    plain(axes)
     return figure
 
 
@@ -206,7 +207,7 @@ def deletion(table: pd.DataFrame) -> Figure:
     axes.axvline(0, color=INK, linewidth=0.6)
     axes.set_xlabel("fall of the class's logit, mean over the windows", fontsize=8)
     axes.legend(fontsize=7, frameon=False, ncol=2, loc="lower left", bbox_to_anchor=(0, 1))
-    _plain(axes)
+    plain(axes)
     return figure
 
 
@@ -214,9 +215,3 @@ def _colours(n: int) -> list[str]:
     """Okabe and Ito's, told apart by the colour-blind."""
     palette = [BLUE, ORANGE, GREEN, PURPLE, "#56b4e9", "#e69f00", INK, GREY]
     return [palette[k % len(palette)] for k in range(n)]
-
-
-def _plain(axes: Axes) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.tick_params(labelsize=7)

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StudyCard:
-    """A study by name: what it is, in which database, and the module that runs it."""
+    """A study by name: what it is, in which database, the module that runs it, and options of `run` that few studies take."""
 
     title: str
     authors: str
     databases: tuple[str, ...]
     module: str
-    sets: bool = False  # whether it has --set-number
-    losses: bool = False  # whether it has --loss and --database
+    words: tuple[str, ...] = ()
 
 
 STUDIES = {
@@ -35,13 +34,13 @@ STUDIES = {
         "Varandas, Goncalves, Gamboa, Vieira; BioMedInformatics 2022",
         ("mitdb", "simulated"),
         "ecglens.studies.varandas2021",
-        sets=True,
+        words=("set_number",),
     ),
     "lin2020": StudyCard(
         "Explainable deep learning for twelve-lead ECGs: CNN-GAP with class activation maps on the 2020 Challenge",
         "Lin and others (NTU-Accesslab); CinC 2020",
         ("cinc2020", "ptbxl", "cpsc2018"),
         "ecglens.studies.lin2020",
-        losses=True,
+        words=("loss", "database"),
     ),
 }

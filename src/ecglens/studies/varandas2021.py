@@ -15,7 +15,6 @@ from ecglens.attribution.attributions import Attributions
 from ecglens.errors import EcglensError, choose
 from ecglens.examples.boxes import Boxes
 from ecglens.examples.examples import Examples
-from ecglens.examples.splits import TEST
 from ecglens.files import sha256
 from ecglens.models import Classifier
 from ecglens.models.pictured import rasteriser_of
@@ -37,7 +36,7 @@ SPLITS = {
 
 @dataclass(frozen=True)
 class Focused:
-    """What was explained: rows of the examples, where focus is measured, and what was kept of the maps."""
+    """What was explained: rows of the tested examples, where focus is measured, and what was kept of the maps."""
 
     rows: NDArray[np.int64]
     examples: Examples
@@ -74,7 +73,8 @@ def run(
     if which.kind == "simulated" and question.split == "ds1-ds2":
         say("DS1 and DS2 are records of MIT-BIH: simulated patients are split at random (--split patients)")
         question = replace(question, split="patients")
-    if question.recipe.weights:  # what is wrong with them is said before records are read
+    trained = (out / "model.safetensors").is_file() and not overwrite
+    if question.recipe.weights and not trained:  # what is wrong with them is said before records are read
         load_public_weights(ResNet50(2), Path(question.recipe.weights))
     started = time.monotonic()
     this = start_run(out, {"study": "varandas2021", **asdict(question)}, overwrite=overwrite)
@@ -84,14 +84,15 @@ def run(
     classifier = train(question, material, this)
     if stop_after == "training":
         return this.stopped()
-    logits = predict(question, classifier, material, this)
-    focused = explain_all(question, classifier, material, this)
+    tested = material.tested()
+    logits = predict(question, classifier, tested, this)
+    focused = explain_all(question, classifier, tested, this)
     if stop_after == "attribution":
         return this.stopped()
     from ecglens.studies.varandas2021_report import write_report
     from ecglens.studies.varandas2021_tables import analyse
 
-    analyse(question, classifier, material, logits, focused, this)
+    analyse(question, classifier, material, tested, logits, focused, this)
     if stop_after == "analysis":
         return this.stopped()
     write_report(this)
@@ -116,29 +117,25 @@ def train(question: Question, material: Material, this: Run) -> Classifier:
     )  # fmt: skip
 
 
-def predict(question: Question, classifier: Classifier, material: Material, this: Run) -> NDArray[np.float32]:
+def predict(question: Question, classifier: Classifier, tested: Examples, this: Run) -> NDArray[np.float32]:
     """Logits of all test windows (window, class); writes predictions.csv and the scores."""
-    examples = material.examples
-    part = examples.take(np.flatnonzero(material.plan.split == TEST))
-    logits = classifier.logits(part)
+    logits = classifier.logits(tested)
     probabilities = classifier.probabilities(logits)
-    stages.write_predictions(part, probabilities, this)
+    stages.write_predictions(tested, probabilities, this)
     about = {
         "study": "varandas2021", "recipe": question.recipe_name, "model": question.model, "split": question.split,
         "set_number": question.set_number,
     }  # fmt: skip
-    stages.write_scores(about, part, probabilities, this, average_over="present", seed=question.seed)
+    stages.write_scores(about, tested, probabilities, this, average_over="present", seed=question.seed)
     return logits
 
 
-def explain_all(question: Question, classifier: Classifier, material: Material, this: Run) -> Focused:
+def explain_all(question: Question, classifier: Classifier, tested: Examples, this: Run) -> Focused:
     """The paper's three maps of test windows; of each only the mass in the beats, gaps and the labelled beat's region."""
-    recipe = question.recipe
-    test = np.flatnonzero(material.plan.split == TEST)
-    rows = test
-    if 0 < recipe.explained_at_most < len(test):
-        rows = np.sort(np.random.default_rng([question.seed, 4]).permutation(test)[: recipe.explained_at_most])
-    part = material.examples.take(rows)
+    recipe, rows, part = question.recipe, np.arange(len(tested)), tested
+    if 0 < recipe.explained_at_most < len(tested):
+        rows = np.sort(np.random.default_rng([question.seed, 4]).permutation(rows)[: recipe.explained_at_most])
+        part = tested.take(rows)
     boxes = beat_boxes(classifier, part)
     maps = explain(
         classifier, part, METHODS, target=recipe.target, keep=boxes, options=map_options(),

@@ -37,6 +37,10 @@ class Material:
     examples: Examples
     plan: Plan
 
+    def tested(self) -> Examples:
+        """The test side, a copy: of all DS2 a gigabyte."""
+        return self.examples.take(np.flatnonzero(self.plan.split == TEST))
+
 
 def prepare(question: Question, which: Database, folder: Path, this: Run) -> Material:
     """Read, cut and split; writes examples.csv and its tables, and notes what was left out and why."""

@@ -14,9 +14,13 @@ from ecglens.training.options import TrainOptions
 MODEL_NAMES = ("resnet50", "small2d", "resnet")
 PICTURED = ("resnet50", "small2d")
 METHODS = ("saliency", "grad-cam", "guided-grad-cam")
+STRETCHES = {  # the regions in time alone: a signal has no height
+    "rectangle": "R - 0.2 s to R + 0.4 s",
+    "extent": "R - 0.25 s to R + 0.45 s, at most half-way to the beats beside it",
+}
 REGIONS = {
-    "rectangle": "R - 0.2 s to R + 0.4 s, as high as the trace there (what the paper's random focus implies)",
-    "extent": "R - 0.25 s to R + 0.45 s, at most half-way to the next beat, over the whole height",
+    "rectangle": f"{STRETCHES['rectangle']}, as high as the trace there (what the paper's random focus implies)",
+    "extent": f"{STRETCHES['extent']}, over the whole height",
 }
 LABELLED = {1: "last", 2: "first"}
 

@@ -13,6 +13,7 @@ from ecglens.report.pictures import labelled_region, picture_maps
 from ecglens.report.shown import ShownPicture, read_shown
 from ecglens.studies.sources import Sources, blamed
 from ecglens.studies.varandas2021_published import FOCUS, METHODS, RANDOM
+from ecglens.studies.varandas2021_recipe import STRETCHES
 from ecglens.studies.varandas2021_words import (
     NO_MASS,
     empty_rule,
@@ -110,6 +111,7 @@ def _tables_2_to_4(name: str, source: Sources) -> list[dict[str, str]]:
     number, table, rows = source.asked["set_number"], source.table("focus"), []
     for group, paper_table in _GROUPS.items():
         ours = table[(table["group"] == group) & (table["region"] == source.recipe["region"])].set_index("method")
+        chance = with_intervals(ours, ["enrichment"], digits=2)["enrichment"]
         for method, words in METHODS.items():
             mean, sd = FOCUS[number][group][method]
             row = {
@@ -121,7 +123,7 @@ def _tables_2_to_4(name: str, source: Sources) -> list[dict[str, str]]:
                 own = ours.loc[method]
                 row["ours"] = NO_MASS if own["empty_rate"] == 1 else _percent(own, "focus")
                 row["random, ours"] = _percent(own, "random")
-                row["x chance"] = _with_bounds(own, "enrichment", 2)
+                row["x chance"] = chance[method]
                 row["empty maps"] = f"{own['empty_rate']:.1%}"
             rows.append(row)
     return rows
@@ -129,13 +131,6 @@ def _tables_2_to_4(name: str, source: Sources) -> list[dict[str, str]]:
 
 def _percent(row: pd.Series, name: str) -> str:
     return "" if row[name] != row[name] else f"{100 * row[name]:.1f} ± {100 * row[f'{name}_sd']:.1f}"
-
-
-def _with_bounds(row: pd.Series, name: str, digits: int) -> str:
-    value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
-    if value != value:
-        return ""
-    return f"{value:.{digits}f}" + ("" if low != low else f" [{low:.{digits}f}, {high:.{digits}f}]")
 
 
 def pictures_section(sides: dict[str, Sources]) -> Section:
@@ -149,13 +144,14 @@ def pictures_section(sides: dict[str, Sources]) -> Section:
             figure = picture_maps(shown, behind=METHODS["grad-cam"])
         file = "figure-2-maps" if number == 0 else BESIDE
         text.append((f"{name}: " if len(sides) > 1 else "") + _kinds(shown))
-        drawn.append(first.picture(figure, file, f"Figure 2: maps of {name}; the box is the region."))
+        caption = f"Figure 2: maps of {name}; the box is the region, the strips are what focus counts of the maps, summed."
+        drawn.append(first.picture(figure, file, caption))
         if number == 0:
             caption = f"Figure 3: the region of the labelled beat ({name})."
             drawn.append(first.picture(labelled_region(shown[0]), "figure-3-region", caption))
     text.append(
-        "Each map has its own scale. Under the pictures stands the trace on ECG paper, and the maps summed down their columns "
-        "into time."
+        "Each map has its own scale. Under the pictures stands the trace on ECG paper, and what focus counts of the maps, the "
+        "size of gradients and of the others what speaks for the class, summed down their columns into time."
     )
     for name, source in sides.items():
         if not pictured(source):
@@ -193,8 +189,8 @@ def positions(sides: dict[str, Sources]) -> Section:
     labelled, gap, side = labelled_beat(source), gap_beside(source), side_of_gap(source)
     text = [
         "The paper asks in closing whether its models use RR intervals and earlier beats. Where does the map's mass lie: on "
-        "which beat (R - 0.25 s to R + 0.45 s, at most half-way to the neighbour), in which gap? Dots over the grey bars lie "
-        "there more than chance." + (f" All of {name}." if len(sides) > 1 else ""),
+        f"which beat ({STRETCHES['extent']}), in which gap? Dots over the grey bars lie there more than chance."
+        + (f" All of {name}." if len(sides) > 1 else ""),
     ]
     for method in METHODS.values():
         said = []

@@ -5,15 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ecglens.studies.sources import Sources
-from ecglens.studies.varandas2021_recipe import LABELLED, PICTURED, REGIONS
+from ecglens.studies.varandas2021_recipe import LABELLED, PICTURED, REGIONS, STRETCHES
 
 NO_MASS = "no map has any mass"
 _NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")  # as words, from 2
-# A signal has no height
-_REGIONS_OF_SIGNALS = {
-    "rectangle": "R - 0.2 s to R + 0.4 s",
-    "extent": "R - 0.25 s to R + 0.45 s, at most half-way to the beats beside it",
-}
 
 
 def named(sources: list[Sources]) -> dict[str, Sources]:
@@ -77,7 +72,7 @@ def side_of_gap(source: Sources) -> str:
 
 def region(source: Sources) -> str:
     """Where this run's focus is measured; a signal has no height."""
-    return (REGIONS if pictured(source) else _REGIONS_OF_SIGNALS)[source.recipe["region"]]
+    return (REGIONS if pictured(source) else STRETCHES)[source.recipe["region"]]
 
 
 def empty_rule(source: Sources) -> str:

@@ -179,7 +179,7 @@ class _Trainer:
         signals = self.signals[batch]
         if self.options.gain_jitter:
             signals = signals * torch.exp(self.options.gain_jitter * torch.randn(*signals.shape[:2], 1))
-        if self.options.gain_from < self.options.gain_to:
+        if (self.options.gain_from, self.options.gain_to) != (1, 1):
             width = self.options.gain_to - self.options.gain_from
             signals = signals * (self.options.gain_from + width * torch.rand(len(signals), 1, 1))
         span = None

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecglens.errors import EcglensError
+from ecglens.training.metrics import patient_draws, with_interval
 
 _AT_ONCE = 25
 
@@ -17,9 +18,9 @@ def sensitivity_at(
     """Share of positives above the lowest threshold that leaves at least `specificity` of the negatives at or below it.
 
     score, positive, patients: (example,). Gives (sensitivity, low, high): 95 % by a bootstrap over patients in which each
-    replicate has its own threshold, NaN with fewer than two patients; replicates that lack a side do not count. The threshold
-    is read off these very examples: a point of the ROC curve, not what a threshold chosen before would give. Raises
-    EcglensError where one side is empty.
+    replicate has its own threshold, NaN with one patient or where all replicates agree; replicates that lack a side do not
+    count. The threshold is read off these very examples: a point of the ROC curve, not what a threshold chosen before would
+    give. Raises EcglensError where one side is empty.
     """
     if not 0 < specificity <= 1:
         raise EcglensError(f"specificity is {specificity}; expected a share above 0 and at most 1")
@@ -40,11 +41,7 @@ def sensitivity_at(
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(below[:, -1] > 0, 1 - missed[np.arange(len(at)), at] / missed[:, -1], np.nan)
 
-    value = float(found(np.ones((1, len(names))))[0])
-    if len(names) < 2:
-        return value, float("nan"), float("nan")
-    draws = np.random.default_rng([seed, 3]).multinomial(len(names), np.full(len(names), 1 / len(names)), size=replicates)
-    again = np.concatenate([found(part.astype(float)) for part in np.split(draws, range(_AT_ONCE, replicates, _AT_ONCE))])
-    known = again[np.isfinite(again)]
-    low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (np.nan, np.nan)
-    return value, float(low), float(high)
+    draws = patient_draws(len(names), replicates, seed)
+    again = np.concatenate([found(part) for part in np.split(draws, range(_AT_ONCE, replicates, _AT_ONCE))])
+    value, low, high = with_interval("sensitivity", float(found(np.ones((1, len(names))))[0]), again).values()
+    return value, low, high

@@ -31,7 +31,7 @@ class TrainOptions:
     weights of the "last" or the "best" epoch; bf16: autocast to bfloat16; gain_jitter: standard deviation of a random log-gain
     per lead; gain_from, gain_to: a random gain between these, of all leads together; rr_drop: how often the RR numbers are
     hidden, so that the signal is learnt too; crop: up to this share of an example's signal is cut off, anew each time, at the
-    end farther from its R peak (see `ecglens.training.cropping`).
+    end farther from its R peak and never past it (see `ecglens.training.cropping`).
     """
 
     loss: str = "cross-entropy"
