@@ -109,8 +109,8 @@ def data_verify(name: str, folder: Path | None) -> None:
 @click.option(
     "--split",
     help="jones2020: holdout, patients, leave-patients-out or ds1-ds2.  vijayarangan2020: shuffled, patients or ds1-ds2.  "
-    "varandas2021: ds1-ds2 or patients.  lin2020: folds, patients or single-label.  [default: holdout; shuffled as published, "
-    "else ds1-ds2; ds1-ds2; single-label as published, else folds for ptbxl and patients]",
+    "varandas2021: ds1-ds2 or patients.  lin2020: folds, patients, fifths or single-label.  [default: holdout; shuffled as "
+    "published, else ds1-ds2; ds1-ds2; single-label as published, else folds for ptbxl and patients]",
 )
 @click.option(
     "--set-number", type=int, help="varandas2021: 1, the last of six beats gives the label, or 2, the first.  [default: 1]"
@@ -131,7 +131,7 @@ def data_verify(name: str, folder: Path | None) -> None:
     "--data",
     "folder",
     type=_FOLDER,
-    help="Folder that holds mitdb/, a folder made by 'ecglens simulate', or 'simulated'.  "
+    help="Folder that holds mitdb/ (lin2020: ptbxl/ and the like), a folder made by 'ecglens simulate', or 'simulated'.  "
     "[default: $ECGLENS_DATA, cache, PhysioNet]",
 )
 @click.option("--or-simulated", is_flag=True, help="Where no real database can be had, take the built-in simulated cohort.")

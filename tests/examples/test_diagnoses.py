@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,8 @@ import pytest
 
 from ecglens.errors import EcglensError
 from ecglens.examples.diagnoses import DIAGNOSIS_MAPS, diagnosis_map, multi_hot
+from ecglens.recordings.databases import database, read_records
+from ecglens.recordings.places import records_present
 
 SAME = {"59118001": "713427006", "63593006": "284470004", "17338001": "427172004"}
 CHALLENGE = ("challenge2020", "challenge2020-from-cpsc", "challenge2020-from-scp")
@@ -164,7 +167,28 @@ def test_statements_of_ptbxl_come_to_the_challenges_labels_on_the_records_that_a
     found = multi_hot(diagnosis_map("challenge2020-from-scp"), statements)
     wanted = multi_hot(diagnosis_map("challenge2020"), [row["dx_snomed"] for row in both])
     np.testing.assert_array_equal(found.labels, wanted.labels)
-    assert set(found.unknown) <= {"heart_axis=nan", "heart_axis=MID"}
+    assert set(found.unknown) <= {"heart_axis=nan"}
+
+
+def test_axis_deviations_of_ptbxl_are_those_of_its_column_and_no_map_finds_them_unknown(data_root):
+    folder = data_root / "ptbxl"
+    if not folder.is_dir():
+        pytest.skip("ECGLENS_DATA holds no ptbxl/")
+    which = database("ptbxl")
+    records, _ = records_present(which, folder)
+    diagnoses = [each.diagnoses for each in read_records(which, folder, records, [], swap_leads=False)]
+    assert len(diagnoses) == 2980
+    made = diagnosis_map("challenge2020-from-scp")
+    found = multi_hot(made, diagnoses)
+    count = dict(zip(made.classes, found.labels.sum(0).tolist(), strict=True))
+    said = Counter(row["heart_axis"] for row in _rows(folder / "ptbxl_database.csv"))
+    assert (said["LAD"], said["ALAD"], said["RAD"], said["ARAD"]) == (472, 154, 24, 14)
+    assert (count["39732003"], count["47665007"]) == (472 + 154, 24 + 14)
+    assert not found.unknown
+    classes = multi_hot(diagnosis_map("ptbxl-superclasses"), diagnoses)
+    assert not classes.unknown
+    assert classes.labels.sum(0).tolist() == [1429, 663, 700, 600, 344]
+    assert classes.unscored["heart_axis=MID"] == found.unscored["heart_axis=MID"] == said["MID"] == 897
 
 
 def test_all_statements_of_ptbxl_are_known(data_root):

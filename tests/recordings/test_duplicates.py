@@ -81,6 +81,21 @@ def test_flat_short_and_empty_records_are_like_nothing() -> None:
         same_signals(fingerprints([whole]), fingerprints([whole], seconds=5))
 
 
+def test_another_drift_does_not_hide_a_signal(real: dict[str, list[Recording]]) -> None:
+    """Drift of 2 mV in one of two copies, as by another filter; their plain signals are unlike by it."""
+    some = [each for each in real["cinc2020"] if each.record in ("A0001", "A0007", "HR06001", "Q0002", "S0001")]
+    drifting = []
+    for number, each in enumerate(some):
+        time = np.arange(each.signal.shape[1]) / each.fs
+        drift = 2 * np.sin(2 * np.pi * (0.15 * time[None] + np.arange(12)[:, None] / 7 + number))
+        moved = replace(each, record=f"copy of {each.record}", signal=(each.signal + drift).astype(np.float32))
+        drifting.append(moved)
+        assert np.corrcoef(each.signal[0], moved.signal[0])[0, 1] < 0.5
+    pairs = same_signals(fingerprints(some), fingerprints(drifting))
+    assert {(pair.first, pair.second) for pair in pairs} == {(each.record, f"copy of {each.record}") for each in some}
+    assert all(pair.correlation > 0.97 for pair in pairs)
+
+
 def test_the_best_shift_is_the_one_of_a_slow_search() -> None:
     rng = np.random.default_rng(0)
     base = rng.normal(size=(12, 620)).cumsum(axis=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecglens.errors import EcglensError
+from ecglens.recordings.ludb_reader import read_ludb
 from ecglens.recordings.recording import Annotations, Evidence, Recording
-from ecglens.recordings.resampling import resampled
+from ecglens.recordings.resampling import ratio_of, resampled
 
 RATES = [(128.0, 360.0), (360.0, 128.0), (250.0, 360.0), (257.0, 360.0), (360.0, 1000.0), (500.0, 333.3)]
 
@@ -187,7 +189,76 @@ def test_a_rate_that_is_none_is_refused(fs: float) -> None:
         resampled(a_recording(np.zeros((1, 10)), 360.0), fs)
 
 
-def test_rates_without_a_ratio_of_small_numbers_are_refused_by_name() -> None:
-    with pytest.raises(EcglensError, match=r"1: 127\.98765 to 360\.0 Hz is .*; round one of them") as caught:
-        resampled(a_recording(np.zeros((1, 10)), 127.98765), 360.0)
+# ------------------------------------------------------------------------------------------------ any rate
+
+ODD = [(499.999, 100.0), (977.517, 100.0), (360.005, 100.0), (360.005, 1000.0), (127.98765, 360.0), (500.0, 499.9999)]
+
+
+@pytest.mark.parametrize(("before", "after"), ODD)
+def test_odd_rates_are_resampled_and_the_end_moves_less_than_half_a_sample(before: float, after: float) -> None:
+    n = round(65 * before)
+    found = resampled(a_recording([curve(np.arange(n) / before)], before, (0, n // 2, n - 1)), after)
+    assert found.fs == after
+    wanted = n * Fraction(str(after)) / Fraction(str(before))
+    assert abs(found.signal.shape[1] - wanted) <= 1.5
+    time = np.arange(found.signal.shape[1]) / after
+    inside = (time > 0.4) & (time < 64.6)
+    # half a sample late, the steepest of the curve is this far off
+    steepest = np.abs(np.diff(curve(np.arange(0, 65, 0.1 / after)))).max() * 5
+    np.testing.assert_allclose(found.signal[0, inside], curve(time[inside]), atol=0.01 + steepest)
+    exact = [at * Fraction(str(after)) / Fraction(str(before)) for at in (0, n // 2, n - 1)]
+    assert all(abs(at - on) <= 1 for at, on in zip(found.annotations.sample.tolist(), exact, strict=True))
+
+
+@given(st.integers(50_000, 2_000_000), st.integers(50_000, 2_000_000), st.integers(1, 5_000_000))
+def test_the_ratio_is_exact_where_small_and_else_near_enough_for_the_length(before: int, after: int, n: int) -> None:
+    exact = Fraction(after, before)
+    found = ratio_of(after / 1000, before / 1000, n, "1")
+    if max(exact.numerator, exact.denominator) <= 10_000:
+        assert found == exact
+    assert abs(found - exact) * n < Fraction(1, 2)
+    assert max(found.numerator, found.denominator) <= 100_000
+
+
+@pytest.mark.parametrize(("before", "after"), RATES)
+def test_usual_rates_are_exact_however_long_the_record(before: float, after: float) -> None:
+    for n in (1, 10**9):
+        assert ratio_of(after, before, n, "1") == Fraction(str(after)) / Fraction(str(before))
+
+
+@pytest.mark.parametrize("fs", [1e9, 1e-4])
+def test_rates_that_no_filter_can_have_are_refused_by_name(fs: float) -> None:
+    with pytest.raises(
+        EcglensError, match=r"^1: 360\.005 to .* Hz is .*, too long a filter; expected rates in a ratio"
+    ) as caught:
+        resampled(a_recording(np.zeros((1, 10)), 360.005), fs)
     assert "\n" not in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------------ waves of real records
+
+
+@pytest.mark.parametrize("after", [100.0, 257.0, 1000.0])
+def test_the_waves_of_ludb_move_with_the_signal(data_root: Path, after: float) -> None:
+    folder = data_root / "ludb" / "data"
+    if not folder.is_dir():
+        pytest.skip("ECGLENS_DATA holds no ludb/")
+    undrawn = 0
+    for record in ("1", "7", "104"):
+        old = read_ludb(folder / f"{record}.hea")
+        new = resampled(old, after)
+        assert old.waves is not None
+        assert new.waves is not None
+        assert new.waves.lead.tolist() == old.waves.lead.tolist()
+        assert new.waves.kind.tolist() == old.waves.kind.tolist()
+        for before, moved in ((getattr(old.waves, name), getattr(new.waves, name)) for name in ("start", "peak", "stop")):
+            wanted = [-1 if at < 0 else math.floor(at * Fraction(after) / 500 + Fraction(1, 2)) for at in before.tolist()]
+            assert moved.tolist() == wanted
+            undrawn += wanted.count(-1)
+        # the R wave of lead II is where it was
+        tall = (new.waves.lead == "II") & (new.waves.kind == "QRS")
+        for wave in np.flatnonzero(tall).tolist():
+            was, now = int(old.waves.peak[wave]), int(new.waves.peak[wave])
+            near = old.signal[1, was - 5 : was + 6]
+            assert near.min() - 0.1 < new.signal[1, now] < near.max() + 0.1
+    assert undrawn > 0

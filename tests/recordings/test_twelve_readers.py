@@ -7,6 +7,7 @@ import csv
 import shutil
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,13 @@ import scipy.io
 import wfdb
 
 from ecglens.errors import EcglensError
+from ecglens.recordings.challenge_header import cpsc_table
 from ecglens.recordings.challenge_reader import read_challenge
-from ecglens.recordings.cpsc_reader import LABELS
 from ecglens.recordings.databases import Skipped, database, read_records
 from ecglens.recordings.ludb_reader import ludb_waves, read_ludb
 from ecglens.recordings.places import LIST, checksums_in, records_present, verify
-from ecglens.recordings.ptbxl_reader import ptbxl_rows, ptbxl_superclasses, ptbxl_table
-from ecglens.recordings.recording import Recording
+from ecglens.recordings.ptbxl_reader import ptbxl_left_out, ptbxl_rows, ptbxl_superclasses, ptbxl_table
+from ecglens.recordings.recording import Recording, Waves
 from recordings.twelve_made import LEADS, heart, units, write_challenge
 
 
@@ -53,6 +54,8 @@ def test_ptbxl_table_is_what_the_csv_says(data_root: Path) -> None:
         assert found.patient == str(int(float(row["patient_id"])))
         assert (found.strat_fold, found.scp_codes) == (int(row["strat_fold"]), codes)
         assert found.sex == ("F" if row["sex"] == "1" else "M")
+        assert found.heart_axis == row["heart_axis"]
+        assert found.report == row["report"]
         assert set(found.superclasses) == {classes[code] for code in codes if code in classes}
         hidden = row["age"] in ("", "300.0")
         assert np.isnan(found.age) if hidden else found.age == float(row["age"])
@@ -99,9 +102,70 @@ def test_ptbxl_tables_that_are_missing_or_damaged_are_one_line(data_root: Path, 
         (tmp_path / "ptbxl_database.csv").write_text("\n".join([lines[0], lines[1].replace(old, new)]) + "\n")
         with pytest.raises(EcglensError, match=r"ptbxl_database.csv: (scp_codes|patient_id) of ecg_id 1 is "):
             ptbxl_table(tmp_path)
+    (tmp_path / "ptbxl_database.csv").write_text(lines[0] + "\n")
+    with pytest.raises(EcglensError, match=r"ptbxl_database.csv has no row; expected one for each record"):
+        ptbxl_table(tmp_path)
     (tmp_path / "ptbxl_database.csv").write_text("\n".join([lines[0], lines[1], lines[1]]) + "\n")
     with pytest.raises(EcglensError, match="two rows of ecg_id 1"):
         ptbxl_table(tmp_path)
+
+
+def test_a_row_that_cannot_be_read_is_named_and_the_rest_goes_on(data_root: Path, tmp_path: Path) -> None:
+    folder = folder_of(data_root, "ptbxl")
+    (tmp_path / "records100" / "00000").mkdir(parents=True)
+    for number in range(1, 6):
+        for ending in ("hea", "dat"):
+            shutil.copy(folder / "records100" / "00000" / f"0000{number}_lr.{ending}", tmp_path / "records100" / "00000")
+    shutil.copy(folder / "scp_statements.csv", tmp_path)
+    with (folder / "ptbxl_database.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    rows[1]["patient_id"], rows[3]["scp_codes"] = "", "none"
+    rows[4]["ecg_id"] = "five"
+    write_table(tmp_path / "ptbxl_database.csv", rows)
+    found, skipped = read("ptbxl", tmp_path, *(f"0000{number}_lr" for number in range(1, 6)))
+    assert [each.record for each in found] == ["00001_lr", "00003_lr"]
+    assert [each.record for each in skipped] == ["00002_lr", "00004_lr", "00005_lr"]
+    assert "ptbxl_database.csv: patient_id of ecg_id 2 is ''; expected a whole number" in skipped[0].reason
+    assert "scp_codes of ecg_id 4 is 'none'" in skipped[1].reason
+    assert len(ptbxl_table(tmp_path)) == 2977
+    assert set(ptbxl_left_out(tmp_path)) == {f"0000{number}_{rate}" for number in (2, 4, 5) for rate in ("lr", "hr")}
+    assert ptbxl_left_out(folder) == {}
+
+
+def write_table(path: Path, rows: list[dict[str, str]]) -> None:
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+
+
+def test_the_table_is_parsed_once_and_again_when_a_file_is_another(data_root: Path, tmp_path: Path) -> None:
+    for name in ("ptbxl_database.csv", "scp_statements.csv"):
+        shutil.copy(folder_of(data_root, "ptbxl") / name, tmp_path)
+    first = ptbxl_table(tmp_path)
+    wanted = first.loc[1, "strat_fold"]
+    first.loc[1, "strat_fold"] = 77
+    again = ptbxl_table(tmp_path)
+    assert again.loc[1, "strat_fold"] == wanted
+    assert again.loc[1, "scp_codes"] is first.loc[1, "scp_codes"]
+    lines = (tmp_path / "ptbxl_database.csv").read_text().splitlines()
+    (tmp_path / "ptbxl_database.csv").write_text("\n".join(lines[:3]) + "\n")
+    assert len(ptbxl_table(tmp_path)) == 2
+    (tmp_path / "scp_statements.csv").unlink()
+    with pytest.raises(EcglensError, match=r"scp_statements.csv is missing"):
+        ptbxl_table(tmp_path)
+
+
+def test_the_hearts_axis_is_among_the_diagnoses_where_the_table_has_it(data_root: Path) -> None:
+    folder = folder_of(data_root, "ptbxl")
+    with (folder / "ptbxl_database.csv").open() as file:
+        axis = {f"{int(row['ecg_id']):05}_lr": row["heart_axis"] for row in csv.DictReader(file)}
+    some = [next(name for name in axis if axis[name] == wanted) for wanted in ("", "LAD", "ALAD", "RAD", "ARAD", "MID")]
+    found, skipped = read("ptbxl", folder, *some)
+    assert skipped == []
+    for each in found:
+        said = [label for label in each.diagnoses if "axis" in label]
+        assert said == ([f"heart_axis={axis[each.record]}"] if axis[each.record] else [])
 
 
 def test_superclasses_are_of_diagnostic_statements_alone(tmp_path: Path) -> None:
@@ -152,20 +216,31 @@ def test_ludbs_limb_leads_sum_by_one_gain_and_not_by_the_headers(data_root: Path
     assert first.diagnoses[:2] == ("Rhythm: Sinus bradycardia", "Electric axis of the heart: left axis deviation")
 
 
+def rows_of(waves: Waves) -> list[SimpleNamespace]:
+    names = ("lead", "kind", "start", "peak", "stop")
+    columns = [getattr(waves, name).tolist() for name in names]
+    return [SimpleNamespace(**dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+
+
 def test_waves_of_ludb_are_the_marks_lead_by_lead(data_root: Path) -> None:
     folder = folder_of(data_root, "ludb")
     for record in ("1", "7", "104"):
-        waves, remarks = ludb_waves(folder / "data" / f"{record}.hea")
+        drawn, remarks = ludb_waves(folder / "data" / f"{record}.hea", 5000)
+        waves = rows_of(drawn)
         for lead in LEADS:
             marks = wfdb.rdann(str(folder / "data" / record), lead.lower())
             mine = [wave for wave in waves if wave.lead == lead]
             peaks = [(s, y) for s, y in zip(marks.sample.tolist(), marks.symbol, strict=True) if y in "pNt"]
-            assert [(w.peak, {"P": "p", "QRS": "N", "T": "t"}[w.wave]) for w in mine] == peaks
-            ends = sorted([w.start for w in mine if w.start is not None] + [w.stop for w in mine if w.stop is not None])
+            assert [(w.peak, {"P": "p", "QRS": "N", "T": "t"}[w.kind]) for w in mine] == peaks
+            ends = sorted([w.start for w in mine if w.start >= 0] + [w.stop for w in mine if w.stop >= 0])
             assert ends == sorted(s for s, y in zip(marks.sample.tolist(), marks.symbol, strict=True) if y in "()")
-        assert all((w.start or 0) <= w.peak + 3 and (w.stop is None or w.peak <= w.stop) for w in waves)
+        assert all(w.start <= w.peak + 3 and (w.stop < 0 or w.peak <= w.stop) for w in waves)
         assert (remarks == ()) == (record == "1")
-    remarks = ludb_waves(folder / "data" / "7.hea")[1]
+        recording = read_ludb(folder / "data" / f"{record}.hea")
+        assert recording.waves is not None
+        assert rows_of(recording.waves) == waves
+        assert [each.startswith("waves as drawn: ") for each in recording.remarks] == [False] + [True] * (record != "1")
+    remarks = ludb_waves(folder / "data" / "7.hea", 5000)[1]
     assert "7.v1: QRS at sample 968 has no start" in remarks
     assert "7.v1: QRS from 1766 to 1796 has its peak outside, at sample 1765" in remarks
 
@@ -188,8 +263,20 @@ def test_a_missing_wave_file_of_ludb_is_one_line(data_root: Path, tmp_path: Path
         shutil.copy(path, tmp_path)
     (tmp_path / "1.v3").unlink()
     with pytest.raises(EcglensError, match=r"1\.v3 is missing in .*: the waves of lead V3; fetch it again"):
-        ludb_waves(tmp_path / "1.hea")
-    assert read_ludb(tmp_path / "1.hea").leads == LEADS
+        ludb_waves(tmp_path / "1.hea", 5000)
+    found = read_ludb(tmp_path / "1.hea")
+    assert (found.leads, found.waves) == (LEADS, None)
+    assert found.remarks[-1].startswith("without waves: 1.v3 is missing in ")
+
+
+def test_waves_behind_the_signals_end_are_refused(data_root: Path) -> None:
+    path = folder_of(data_root, "ludb") / "data" / "1.hea"
+    last = int(max(ludb_waves(path, 5000)[0].stop))
+    assert ludb_waves(path, last + 1)[0].stop.max() == last
+    with pytest.raises(
+        EcglensError, match=r"1\.[a-z0-9]+ has a wave behind the signal's end; the files do not belong together"
+    ):
+        ludb_waves(path, last)
 
 
 # ------------------------------------------------------------------------------------------------ formats not at hand
@@ -235,7 +322,7 @@ def test_labels_of_cpsc_up_to_three_and_those_nobody_knows(tmp_path: Path) -> No
     found, _ = read("cpsc2018", tmp_path, "A1", "A2", "A3")
     assert [each.diagnoses for each in found] == [("164889003", "59118001", "164931005"), ("12",), ()]
     assert found[2].remarks == ("no label: REFERENCE.csv has no row of it",)
-    assert LABELS[6] == "PVC"
+    assert [row["word"] for row in cpsc_table()][6] == "PVC"
 
 
 def test_bad_files_of_cpsc_are_named(tmp_path: Path) -> None:

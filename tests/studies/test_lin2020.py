@@ -247,6 +247,10 @@ def test_the_report_says_what_a_reader_must_know(run: Path) -> None:
     ):  # fmt: skip
         assert each in words, each
     assert (run / "figures" / "figure-1-01.svg").is_file()
+    files = re.findall(r"\((tables/\S+\.csv)\)", words)
+    assert len(files) == 8
+    assert all((run / file).is_file() for file in files)
+    assert len(set(files)) == len(files)  # each is an anchor of the page
 
 
 def test_a_run_stopped_at_every_stage_ends_with_the_same_bytes(

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecglens.errors import EcglensError, choose
+from ecglens.recordings.challenge_header import cpsc_table
 
 SINUS_RHYTHM = "426783006"
 
@@ -128,7 +129,7 @@ def _unambiguous(pairs: Iterable[tuple[str, str]], same: Mapping[str, str]) -> d
 
 
 def _challenge() -> dict[str, DiagnosisMap]:
-    scored, unscored, cpsc = (table_named(name) for name in ("challenge2020_scored", "challenge2020_unscored", "cpsc2018"))
+    scored, unscored, cpsc = table_named("challenge2020_scored"), table_named("challenge2020_unscored"), cpsc_table()
     known = (*scored, *unscored)
     to_class = {row["code"]: row["class"] for row in scored}
     codes = to_class | {row["code"]: "" for row in unscored}
@@ -144,7 +145,10 @@ def _challenge() -> dict[str, DiagnosisMap]:
         "A record without a scored diagnosis is negative for every class; whatever is answered for it, it earns nothing.",
         "Some diagnoses were named in few databases (LPR in PTB-XL alone): elsewhere a record without one counts as negative.",
     )
-    text = "The text 'PVC' is not read: the Challenge's abbreviation and CPSC2018's word mean different codes."
+    text = (
+        "The text 'PVC' as a header's label is CPSC2018's word and read as its code 164884008, not scored; in tables of "
+        "labels it is not read, for the Challenge's abbreviation means 427172004."
+    )
     source = "PhysioNet/CinC Challenge 2020, evaluation-2020: dx_mapping_scored.csv, dx_mapping_unscored.csv (BSD-2)"
     from_scp = {row["statement"]: to_class.get(row["code"], "") for row in table_named("scp")}
     words = _unambiguous(pairs + cpsc_pairs, to_class)
@@ -170,8 +174,8 @@ def _challenge() -> dict[str, DiagnosisMap]:
                 "'normal ECG' (NORM) and 'sinus rhythm' (SR) are one class; a record without SR counts as sinus rhythm if "
                 "NORM is said.",
                 "T wave abnormal takes NDT, NT_, LOWT and TAB_, and supraventricular premature beats SVARR: inferred.",
-                "Left and right axis deviation stand in the column heart_axis: give them as 'heart_axis=LAD' and the like, "
-                "or these classes stay empty.",
+                "Left and right axis deviation are of the column heart_axis, 'heart_axis=LAD' and the like among the labels: "
+                "where it is empty, they count as absent. Abnormal ones (ALAD, ARAD) count as LAD and RAD: inferred.",
             ),
         ),
     )  # fmt: skip
@@ -179,7 +183,7 @@ def _challenge() -> dict[str, DiagnosisMap]:
 
 
 def _cpsc() -> DiagnosisMap:
-    rows = table_named("cpsc2018")
+    rows = cpsc_table()
     short = {row["code"]: row["word"] for row in rows}
     codes = {row["code"]: row["code"] for row in rows}
     return DiagnosisMap(

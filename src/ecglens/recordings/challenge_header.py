@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 
 from ecglens.errors import EcglensError
 
-# CPSC2018's nine words, as in the Challenge's dx_mapping tables
-CPSC_WORDS = {
-    "normal": "426783006",
-    "snr": "426783006",
-    "af": "164889003",
-    "i-avb": "270492004",
-    "iavb": "270492004",
-    "lbbb": "164909002",
-    "rbbb": "59118001",
-    "pac": "284470004",
-    "pvc": "164884008",
-    "std": "429622005",
-    "ste": "164931005",
-}
 OLDEST = 120
+_ALSO = {"snr": "normal", "iavb": "i-avb"}  # other spellings of CPSC2018's words
+
+
+@cache
+def cpsc_table() -> tuple[dict[str, str], ...]:
+    """CPSC2018's nine labels: number, word, SNOMED code as the Challenge gave it, the code's name."""
+    with files("ecglens.recordings").joinpath("tables/cpsc2018.csv").open(encoding="utf-8") as rows:
+        return tuple(csv.DictReader(rows))
+
+
+@cache
+def _cpsc_words() -> dict[str, str]:
+    words = {row["word"].lower(): row["code"] for row in cpsc_table()}
+    return words | {other: words[word] for other, word in _ALSO.items()}
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def clinical(comments: Sequence[str], record: str) -> Clinical:
     remarks += [each for each in (age_remark, sex_remark) if each]
     labels = [word.strip() for value in said.get("dx", []) for word in value.split(",")]
     labels = [word for word in labels if word and word.lower() not in ("unknown", "nan")]
-    codes = [CPSC_WORDS.get(word.lower(), word) for word in labels]
+    codes = [_cpsc_words().get(word.lower(), word) for word in labels]
     mended = [f"'{word}' as {code}" for word, code in zip(labels, codes, strict=True) if word != code]
     if mended:
         remarks.append(f"label read from text: {', '.join(mended)}")

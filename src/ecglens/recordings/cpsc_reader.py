@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ecglens.errors import EcglensError
-from ecglens.recordings.challenge_header import CPSC_WORDS, Clinical, read_age, read_sex
+from ecglens.recordings.challenge_header import Clinical, cpsc_table, read_age, read_sex
 from ecglens.recordings.matlab import mat_arrays
 from ecglens.recordings.recording import Recording
 from ecglens.recordings.twelve import STANDARD
@@ -17,7 +17,6 @@ from ecglens.recordings.twelve_record import from_millivolts, twelve_recording
 
 FS = 500.0
 REFERENCE = "REFERENCE.csv"
-LABELS = ("Normal", "AF", "I-AVB", "LBBB", "RBBB", "PAC", "PVC", "STD", "STE")
 
 
 def read_cpsc(path: Path, diagnoses: tuple[str, ...] | None, *, database: str = "cpsc2018") -> Recording:
@@ -70,8 +69,7 @@ def cpsc_labels(folder: Path) -> dict[str, tuple[str, ...]]:
 
 def _code(label: str) -> str:
     number = label.removesuffix(".0")
-    inside = number.isdecimal() and 1 <= int(number) <= len(LABELS)
-    return CPSC_WORDS[LABELS[int(number) - 1].lower()] if inside else label
+    return next((row["code"] for row in cpsc_table() if row["number"] == number), label)
 
 
 def _text(value: Any) -> str:

@@ -137,12 +137,6 @@ def open_decoded(cache: Path) -> Decoded:
     return Decoded(rows, samples)
 
 
-def changed(cache: Path, root: Path) -> list[str]:
-    """The records of a set whose source files have another size or time than when they were decoded, or are gone."""
-    rows = open_decoded(cache).rows
-    return [name for name, row in rows.items() if not _unchanged(row.files, root)]
-
-
 def _fits(headers: Mapping[str, Path], root: Path, cache: Path, usual_gain: float | None) -> bool:
     try:
         about = _index(cache)

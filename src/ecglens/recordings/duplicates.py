@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ecglens.errors import EcglensError
 from ecglens.recordings.recording import Recording
+from ecglens.recordings.resampling import ratio_of
 
 _FS = 50.0  # Hz; below it lies nearly all of an ECG, and every database has more
 _LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")  # the eight that no sum of others gives
@@ -108,9 +109,8 @@ def _fingerprint(recording: Recording, length: int) -> tuple[NDArray[np.float32]
         return row, 0
     signal = np.nan_to_num(recording.signal[[source for _, source in places], :take])
     signal = signal - np.median(signal, axis=1, keepdims=True)
-    # small whole numbers are enough: a ratio off by a thousandth moves 10 s by half a sample
-    up, down = _ratio(_FS / recording.fs)
-    low = resample_poly(signal, up, down, axis=1)[:, :length]
+    ratio = ratio_of(_FS, recording.fs, take, recording.record)
+    low = resample_poly(signal, ratio.numerator, ratio.denominator, axis=1)[:, :length]
     # drift and spikes are of the recording, not of the heart
     low -= uniform_filter1d(low, round(_DRIFT * _FS), axis=1, mode="nearest")
     limit = 4 * np.quantile(np.abs(low), 0.95, axis=1, keepdims=True)
@@ -119,13 +119,6 @@ def _fingerprint(recording: Recording, length: int) -> tuple[NDArray[np.float32]
     row[[at for at, _ in places], : low.shape[1]] = low
     size = float(np.linalg.norm(row))
     return (row / size if size > 0 else row), low.shape[1]
-
-
-def _ratio(value: float) -> tuple[int, int]:
-    from fractions import Fraction
-
-    found = Fraction(value).limit_denominator(1000)
-    return found.numerator, found.denominator
 
 
 def _correlation(first: Fingerprints, second: Fingerprints, i: int, j: int, lag: int) -> float:

@@ -59,12 +59,27 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Waves:
+    """The waves that experts drew, by lead in the order of time within it.
+
+    lead: str (wave,); kind: str (wave,), 'P', 'QRS' or 'T'; start, peak, stop: int64 (wave,), samples of the record, stop the
+    last one of the wave, start and stop -1 where none was drawn. A few peaks lie a sample or three outside.
+    """
+
+    lead: NDArray[np.str_]
+    kind: NDArray[np.str_]
+    start: NDArray[np.int64]
+    peak: NDArray[np.int64]
+    stop: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Recording:
     """One record of one patient.
 
     signal: float32 (lead, time) in mV, NaN where the recorder marked a sample invalid; fs in Hz; leads by name.
     Two records of one person share `patient`. `remarks` says what the reader had to mend or swap. `evidence` is known for
-    simulated records alone.
+    simulated records alone, `waves` where experts drew them (LUDB).
     """
 
     database: str
@@ -79,6 +94,7 @@ class Recording:
     diagnoses: tuple[str, ...] = ()
     remarks: tuple[str, ...] = field(default=())
     evidence: Evidence | None = None
+    waves: Waves | None = None
 
     @property
     def seconds(self) -> float:

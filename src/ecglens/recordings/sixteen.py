@@ -1,6 +1,6 @@
 """The fast path for 16-bit records: WFDB's formats 16 and 16+24 (`.dat`, Challenge `.mat`), without the wfdb package.
 
-Where a header is of another form, `read_header` says so, and `wfdb_reader` is the way.
+A header of another form is refused by `read_header`: the twelve-lead databases that we know have no other.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def read_header(path: Path) -> Header:
     except (ValueError, IndexError):
         raise EcglensError(
             f"{path.name} is not a header of 16-bit signals; expected 'name leads rate samples', then a line for each "
-            "lead such as 'NAME.mat 16+24 1000/mV 16 0 0 0 0 II'"
+            "lead such as 'NAME.mat 16+24 1000/mV 16 0 0 0 0 II'; other formats of WFDB are not read in twelve-lead databases"
         ) from None
     files: list[tuple[str, int, int]] = []
     for name, offset, *_ in signals:

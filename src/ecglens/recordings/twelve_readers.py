@@ -63,11 +63,13 @@ def _elsewhere(layout: str, folder: Path, record: str) -> Path | None:
 
 def _of_path(layout: str, database: str, folder: Path) -> Callable[[Path], Recording]:
     if layout == "ptbxl":
-        from ecglens.recordings.ptbxl_reader import TABLE, ptbxl_rows, ptbxl_table, read_ptbxl
+        from ecglens.recordings.ptbxl_reader import TABLE, ptbxl_left_out, ptbxl_rows, ptbxl_table, read_ptbxl
 
-        rows = ptbxl_rows(ptbxl_table(folder))
+        rows, left_out = ptbxl_rows(ptbxl_table(folder)), ptbxl_left_out(folder)
 
         def of_ptbxl(path: Path) -> Recording:
+            if path.stem in left_out:
+                raise EcglensError(left_out[path.stem])
             if path.stem not in rows:
                 raise EcglensError(f"{path.stem} has no row in {TABLE}; expected one for each record")
             return read_ptbxl(path, rows[path.stem], database=database)

@@ -13,7 +13,7 @@ from ecglens.recordings.challenge_header import Clinical
 from ecglens.recordings.plausible import believable_gain, check_size, size_of, step_of
 from ecglens.recordings.recording import Annotations, Recording
 from ecglens.recordings.sixteen import INVALID, Header, millivolts
-from ecglens.recordings.twelve import check_limb, limb_error, standard_order
+from ecglens.recordings.twelve import check_chest, check_limb, limb_error, standard_order
 
 _SHORTEST = 1.0  # s: less holds no heart beat
 _SLOWEST, _FASTEST = 50.0, 20_000.0  # Hz, of recorders of ECGs
@@ -37,7 +37,7 @@ def scaled(header: Header, samples: NDArray[np.int16], usual: float | None) -> S
 
     samples: (lead, time) as in the file; usual: the format's gain per mV, tried where the header's cannot be. Where gains
     differ from lead to lead and only the plain samples keep the limb leads' sums, one gain holds for all. Raises EcglensError
-    where no gain is believable, names are double, or limb leads are swapped by name.
+    where no gain is believable, names are double, or limb leads cannot have their names.
     """
     rows, leads, remarks = standard_order(header.names, header.record)
     standard = samples[rows]
@@ -50,8 +50,12 @@ def scaled(header: Header, samples: NDArray[np.int16], usual: float | None) -> S
         gain = believable_gain(_size(standard, header.fs), step_of(standard), said[0], usual, header.record)
         gains, remark = np.full(len(leads), gain.per_mv, np.float32), gain.remark
     signal = millivolts(standard, gains, baselines)
-    more = (*([remark] if remark else []), *check_limb(signal, leads, header.record))
+    more = (*([remark] if remark else []), *_check_names(signal, leads, header.fs, header.record))
     return Scaled(signal, gains, baselines, leads, tuple(rows), (*header.remarks, *remarks, *more))
+
+
+def _check_names(signal: NDArray[np.float32], leads: Sequence[str], fs: float, record: str) -> tuple[str, ...]:
+    return (*check_limb(signal, leads, record), *check_chest(signal, leads, fs))
 
 
 def _size(samples: NDArray[np.int16], fs: float) -> float:
@@ -143,7 +147,7 @@ def from_millivolts(signal: NDArray[np.floating], names: Sequence[str], fs: floa
         raise EcglensError(f"{record} has no valid sample in {_named(empty)}; expected an ECG in each lead")
     check_size(signal, fs, record)
     ones = np.ones(len(leads), np.float32)
-    return Scaled(signal, ones, 0 * ones, leads, tuple(rows), (*remarks, *check_limb(signal, leads, record)))
+    return Scaled(signal, ones, 0 * ones, leads, tuple(rows), (*remarks, *_check_names(signal, leads, fs, record)))
 
 
 def no_marks() -> Annotations:

@@ -27,7 +27,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table for the report: file name in tables/, what it shows, header and rows as text."""
+    """A table for the report: file name in tables/ ("" for one made from others), what it shows, header and rows as text."""
 
     name: str
     caption: str

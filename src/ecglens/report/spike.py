@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from ecglens.report.twelve_leads import note, thin_ticks, trace_range
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+_ABOVE: dict[str, Any] = {"fontsize": 6.5, "frameon": False, "loc": "lower right", "bbox_to_anchor": (1, 0.97), "ncols": 2}
 
 
 def spiked_lead(
@@ -36,8 +39,8 @@ def spiked_lead(
     low, high = trace_range(signal)
     width, height = paper_size(seconds, high - low, zoom)
     bars = 34.0
-    figure = new_figure(width + 26, height + bars + 62)
-    axes = place(figure, 14, bars + 50, width, height)
+    figure = new_figure(width + 26, height + bars + 68)
+    axes = place(figure, 14, bars + 56, width, height)
     draw_paper(axes, (0.0, seconds), (low, high))
     thin_ticks(axes, seconds)
     draw_trace(axes, (np.arange(len(signal)) + 0.5) / fs, np.clip(signal, low, high), linewidth=0.7)
@@ -45,7 +48,7 @@ def spiked_lead(
     axes.set_xticklabels([])
     axes.set_ylabel(f"{lead} (mV)", fontsize=8)
     axes.set_title(title, fontsize=8.5, loc="left", weight="bold")
-    below = place(figure, 14, bars + 28, width, 20)
+    below = place(figure, 14, bars + 30, width, 20)
     for cam, colour, label in zip(maps, (GREY, INK), ("without the spike", "with it"), strict=True):
         below.plot((np.arange(len(cam)) + 0.5) / len(cam) * seconds, cam, color=colour, linewidth=0.9, label=label)
     below.axvspan(*spiked, color=ORANGE, alpha=0.35, linewidth=0)
@@ -53,7 +56,7 @@ def spiked_lead(
     below.set_xlim(0, seconds)
     below.set_ylabel("CAM (logits)", fontsize=7.5)
     below.set_xlabel("s", fontsize=8)
-    below.legend(fontsize=6.5, frameon=False, loc="upper right", ncols=2)
+    below.legend(**_ABOVE)
     beside = place(figure, 14, 11, width, bars)
     number = np.arange(len(leads))
     for fall, colour, side, label in zip(falls, (GREY, BLUE), (-0.2, 0.2), ("without the spike", "with it"), strict=True):
@@ -62,7 +65,7 @@ def spiked_lead(
     beside.set_xticks(number, leads)
     beside.get_xticklabels()[leads.index(lead)].set_fontweight("bold")
     beside.set_ylabel("logit lost when\nthe lead is hidden", fontsize=7.5)
-    beside.legend(fontsize=6.5, frameon=False, loc="upper right", ncols=2)
+    beside.legend(**_ABOVE)
     for each in (below, beside):
         each.tick_params(labelsize=6.5, length=2)
         for edge in ("top", "right"):

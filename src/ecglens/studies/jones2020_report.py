@@ -240,7 +240,7 @@ def _scores(source: _Sources) -> Section:
     )
     sheets = [
         sheet(paper, "paper", "Tables 1 to 3 of the paper beside ours"),
-        sheet(always, "metrics", f"Beside a model that always says 'normal' (macro average {headline}; metrics.json)"),
+        sheet(always, "", f"Beside a model that always says 'normal' (macro average {headline}; metrics.json)"),
         sheet(by_class[[name for name in averages if name in by_class]], "per_class", "Class by class"),
         sheet(
             by_class[["class", "f1", "precision", "recall", *paper_columns]],

@@ -147,7 +147,7 @@ def spike_section(source: Sources) -> Section:
         "A corrupt spike", text,
         [
             sheet(overall, "spike", "All test clips, by spike", digits=3),
-            sheet(mean, "spike", "The largest, by the class that the model gave without it", digits=3),
+            sheet(mean, "", "The largest, by the class that the model gave without it", digits=3),
         ],
         [shown],
     )  # fmt: skip

@@ -27,7 +27,7 @@ def scores_section(source: Sources, sides: dict[str, Sources]) -> Section:
         if f"test.{key}" in metrics:
             rows.append({"": words} | {name: said(each, key) for name, each in sides.items()})
     per_class = source.table("per_class").merge(source.table("thresholds"), on="class")
-    per_class = with_intervals(per_class, _PER_CLASS)
+    per_class = with_intervals(per_class, _PER_CLASS, digits=2)
     per_class.insert(0, "name", per_class["class"].map(names))
     shown = ["name", "support", "patients", "predicted", "threshold", *_PER_CLASS]
     unit = "patients" if patients_named(source) else "records"
@@ -36,11 +36,11 @@ def scores_section(source: Sources, sides: dict[str, Sources]) -> Section:
         first, other = list(sides)
         text.append(f"Class by class, and in all sections below, the page is of '{first}'; beside it stands '{other}'.")
     sheets = [
-        sheet(pd.DataFrame(rows), "metrics", "Over all classes"),
+        sheet(pd.DataFrame(rows), "", "Over all classes (metrics.json)"),
         sheet(per_class[shown], "per_class", "Class by class"),
     ]
     if len(sides) > 1:
-        sheets.append(sheet(_f1_beside(sides, names), "per_class", "F1 by class, of both runs"))
+        sheets.append(sheet(_f1_beside(sides, names), "", "F1 by class, of both runs"))
     kept = source.run.about["thresholds"]["kept"]
     if kept:
         text.append(f"No validation record of {', '.join(names[name] for name in kept)}: their thresholds stay .5.")
@@ -105,7 +105,7 @@ def _beside_the_paper(sides: dict[str, Sources], names: dict[str, str]) -> list[
                 row[f"ours, F1: {name}"] = float(table.loc[code, "f1"])
         four.append(row)
     return [
-        sheet(pd.DataFrame(two, dtype=object), "metrics", "Table 2: the Challenge's score by loss"),
-        sheet(pd.DataFrame(three, dtype=object), "metrics", "Table 3: entries of the Challenge"),
-        sheet(pd.DataFrame(four, dtype=object), "per_class", "Table 4: class by class"),
+        sheet(pd.DataFrame(two, dtype=object), "", "Table 2: the Challenge's score by loss"),
+        sheet(pd.DataFrame(three, dtype=object), "", "Table 3: entries of the Challenge"),
+        sheet(pd.DataFrame(four, dtype=object), "", "Table 4: class by class"),
     ]

@@ -113,7 +113,7 @@ def write_comparison(this: Run) -> Path:
         figure = figures.confusion_matrix(net.table("confusion"), f"{name}, {asked['split']}")
         pictures.append(source.picture(figure, f"confusion-{name}", f"{name}: rows add up to 1; small numbers are windows."))
     sheets = [
-        sheet(beside, "comparison", "The paper's comparison table beside ours (means over the classes that occur)"),
+        sheet(beside, "", "The paper's comparison table beside ours (means over the classes that occur)"),
         sheet(table, "comparison", "Ours with 95 % intervals over patients, numbers of values and seconds of training"),
     ]
     section = Section("Four nets, one budget", text, sheets, pictures)

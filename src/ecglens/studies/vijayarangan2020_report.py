@@ -189,7 +189,7 @@ def _scores(source: Sources) -> Section:
     per_class = with_intervals(source.table("per_class"), _CLASS_METRICS)
     averages = ["class", "support", "patients", "predicted", *_CLASS_METRICS]
     sheets = [
-        sheet(pd.DataFrame([ours, *paper, usual]), "metrics", "The paper's comparison table (eight classes) beside ours"),
+        sheet(pd.DataFrame([ours, *paper, usual]), "", "The paper's comparison table (eight classes) beside ours"),
         sheet(per_class[[name for name in averages if name in per_class]], "per_class", "Class by class"),
     ]
     if source.has("per_class_unseen_patients"):
