@@ -29,6 +29,7 @@ def scores_section(source: Sources, sides: dict[str, Sources]) -> Section:
     per_class = source.table("per_class").merge(source.table("thresholds"), on="class")
     per_class = with_intervals(per_class, _PER_CLASS, digits=2)
     per_class.insert(0, "name", per_class["class"].map(names))
+    per_class["threshold"] = ["never" if value > 1 else f"{value:.3f}" for value in per_class["threshold"]]
     shown = ["name", "support", "patients", "predicted", "threshold", *_PER_CLASS]
     unit = "patients" if patients_named(source) else "records"
     text = [f"Intervals are 95 %, from a bootstrap over {unit}. A class without a test record has no figures."]
@@ -63,7 +64,7 @@ def sources_sheet(source: Sources) -> Sheet:
         if name in ours.index:
             found = ours.loc[name]
             low, high = f"{found['shortest']:.4g}", f"{found['longest']:.4g}"
-            row |= {"ours, Hz": str(found["rates"]), "ours, seconds": low if low == high else f"{low} - {high}"}
+            row |= {"ours, Hz": str(found["rates"]).removesuffix(".0"), "ours, seconds": low if low == high else f"{low} - {high}"}
             row["ours, records"] = int(found["records"])
         rows.append(row)
     return sheet(pd.DataFrame(rows, dtype=object), "sources", "Table 1: whose records they are")

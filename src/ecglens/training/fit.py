@@ -21,6 +21,7 @@ from ecglens.models.classifier import Classifier
 from ecglens.models.device import device_of, moved, pick_device
 from ecglens.models.scaling import scale
 from ecglens.progress import Bar, bar, say
+from ecglens.training.augmenting import hidden, shifted, with_gains
 from ecglens.training.checkpoint import copied, drop_checkpoint, keep_snapshot, load_checkpoint, save_checkpoint
 from ecglens.training.cropping import cropped
 from ecglens.training.losses import MULTILABEL_LOSSES, Loss, inverse_frequency, loss_named, multilabel_loss
@@ -63,6 +64,7 @@ def fit(
     if len(rows) < 2:
         raise EcglensError(f"there are {len(rows)} rows to train on; expected at least 2")
     _expect_one_class_each(examples, options)
+    _expect_room(classifier, options)
     fingerprint = _fingerprint(classifier, examples, rows, validation, options, seed)
     device = pick_device()
     cuda = [device] if device.type == "cuda" else []
@@ -176,16 +178,14 @@ class _Trainer:
         )
 
     def _one_step(self, batch: Tensor) -> float:
-        signals = self.signals[batch]
-        if self.options.gain_jitter:
-            signals = signals * torch.exp(self.options.gain_jitter * torch.randn(*signals.shape[:2], 1))
-        if (self.options.gain_from, self.options.gain_to) != (1, 1):
-            width = self.options.gain_to - self.options.gain_from
-            signals = signals * (self.options.gain_from + width * torch.rand(len(signals), 1, 1))
+        options = self.options
+        signals = with_gains(self.signals[batch], options.gain_jitter, options.gain_from, options.gain_to)
         span = None
         if self.places is not None:
             place = self.places[batch]
-            signals, span = cropped(signals, place[:, :2], place[:, 2], self.options.crop)
+            signals, span = cropped(signals, place[:, :2], place[:, 2], options.crop)
+        signals = shifted(signals, round(options.shift_s * self.classifier.fs))
+        signals = hidden(signals, round(options.hide_s * self.classifier.fs))
         self.optimiser.zero_grad()
         loss = self._loss_of(self._logits_of(signals, batch, span), batch)
         if not torch.isfinite(loss):
@@ -288,6 +288,16 @@ def _expect_one_class_each(examples: Examples, options: TrainOptions) -> None:
     choose(options.loss, list(MULTILABEL_LOSSES), "loss for several labels a record")
     if options.stop != "patience":
         raise EcglensError(f"stop={options.stop}: records may be of several classes here; expected stop=patience")
+
+
+def _expect_room(classifier: Classifier, options: TrainOptions) -> None:
+    """What is hidden must leave something, and what is moved must not be told by its place."""
+    if round(options.hide_s * classifier.fs) >= classifier.length:
+        raise EcglensError(
+            f"hide_s is {options.hide_s:g}; examples last {classifier.length / classifier.fs:g} s: expected less"
+        )
+    if options.shift_s and classifier.context == "span":
+        raise EcglensError(f"shift_s is {options.shift_s:g}; {classifier.name} goes by where the signal is: expected 0")
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,40 @@
+"""Signals changed at random while a network learns, so that it does not learn them by heart."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def with_gains(signals: Tensor, jitter: float, lowest: float, highest: float) -> Tensor:
+    """Each lead times a gain of its own, exp(`jitter` times a normal number), and all times one from `lowest` to `highest`.
+
+    signals (example, lead, time). A jitter of 0, or gains of 1 to 1, change nothing and draw nothing.
+    """
+    if jitter:
+        signals = signals * torch.exp(jitter * torch.randn(*signals.shape[:2], 1))
+    if (lowest, highest) != (1.0, 1.0):
+        signals = signals * (lowest + (highest - lowest) * torch.rand(len(signals), 1, 1))
+    return signals
+
+
+def shifted(signals: Tensor, most: int) -> Tensor:
+    """Each example moved in time by up to `most` samples either way; what leaves at one end comes in at the other."""
+    if most == 0:
+        return signals
+    length = signals.shape[2]
+    by = torch.randint(-most, most + 1, (len(signals), 1))
+    source = (torch.arange(length) + by) % length
+    return torch.gather(signals, 2, source[:, None].expand_as(signals))
+
+
+def hidden(signals: Tensor, width: int) -> Tensor:
+    """A stretch of `width` samples of each example, anywhere, zero in all leads; raises ValueError where none is left."""
+    if width == 0:
+        return signals
+    length = signals.shape[2]
+    if width >= length:
+        raise ValueError(f"{width} samples of {length} are to be hidden; expected fewer")
+    start = torch.randint(0, length - width + 1, (len(signals), 1))
+    time = torch.arange(length)
+    return signals * ((time < start) | (time >= start + width))[:, None]

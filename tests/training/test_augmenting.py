@@ -1,0 +1,103 @@
+"""Signals changed at random: what changes, by how much, and what stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ecglens.errors import EcglensError
+from ecglens.training.augmenting import hidden, shifted, with_gains
+from ecglens.training.fit import TrainOptions, fit
+from made import tiny, toy_problem
+
+_PLAIN = TrainOptions(
+    optimiser="adam", rate=1e-2, weight_decay=0.0, schedule="none", epochs=1, batch=16, bf16=False, gain_jitter=0.0
+)
+
+
+def _ramps(n: int = 400, leads: int = 2, length: int = 50) -> torch.Tensor:
+    """Every sample tells its example, lead and time."""
+    return torch.arange(1, n * leads * length + 1, dtype=torch.float32).reshape(n, leads, length)
+
+
+def test_a_shift_turns_each_example_round_by_its_own_number_of_samples() -> None:
+    torch.manual_seed(0)
+    signals = _ramps()
+    found = shifted(signals, 7)
+    by = []
+    for before, after in zip(signals.numpy(), found.numpy(), strict=True):
+        mine = [k for k in range(-7, 8) if np.array_equal(np.roll(before, -k, axis=1), after)]
+        assert len(mine) == 1
+        by += mine
+    assert set(by) == set(range(-7, 8))
+
+
+def test_one_stretch_is_hidden_in_all_leads_anywhere_and_the_rest_stays() -> None:
+    torch.manual_seed(0)
+    signals = _ramps()
+    found = hidden(signals, 12)
+    starts = []
+    for before, after in zip(signals.numpy(), found.numpy(), strict=True):
+        gone = np.flatnonzero(after[0] == 0)
+        assert gone.tolist() == list(range(gone[0], gone[0] + 12))
+        wanted = before.copy()
+        wanted[:, gone] = 0
+        np.testing.assert_array_equal(after, wanted)
+        starts.append(int(gone[0]))
+    assert (min(starts), max(starts)) == (0, 38)
+
+
+def test_gains_are_each_leads_own_and_one_for_all() -> None:
+    torch.manual_seed(0)
+    ones = torch.ones(4000, 2, 5)
+    own = torch.log(with_gains(ones, 0.3, 1.0, 1.0))
+    assert torch.equal(own[:, :, 0], own[:, :, 4])
+    assert float(own[:, 0, 0].std()) == pytest.approx(0.3, rel=0.05)
+    assert abs(float(torch.corrcoef(own[:, :, 0].T)[0, 1])) < 0.05
+    both = with_gains(ones, 0.0, 0.5, 2.5)
+    assert torch.equal(both[:, 0], both[:, 1])
+    assert float(both.min()) == pytest.approx(0.5, abs=0.01)
+    assert float(both.max()) == pytest.approx(2.5, abs=0.01)
+    assert float(both.mean()) == pytest.approx(1.5, abs=0.03)
+
+
+def test_nothing_asked_changes_nothing_and_draws_nothing() -> None:
+    signals = _ramps(3)
+    torch.manual_seed(5)
+    wanted = torch.rand(2)
+    torch.manual_seed(5)
+    assert hidden(shifted(with_gains(signals, 0.0, 1.0, 1.0), 0), 0) is signals
+    assert torch.equal(torch.rand(2), wanted)
+
+
+@pytest.mark.parametrize("change", [{"shift_s": 0.05}, {"hide_s": 0.05}])
+def test_training_sees_changed_signals_and_validation_does_not(change: dict[str, float], tmp_path: Path) -> None:
+    examples = toy_problem(64)
+    seen: list[torch.Tensor] = []
+    model = tiny(examples)
+    model.module.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()) if module.training else None)
+    rows = np.arange(64)
+    fit(model, examples, rows[:48], rows[48:], replace(_PLAIN, **change), 0, tmp_path)
+    original = {row.tobytes() for row in examples.signals}
+    trained = torch.cat(seen).numpy()
+    assert len(trained) == 48
+    assert np.mean([row.tobytes() in original for row in trained]) < 0.4
+    asked: list[torch.Tensor] = []
+    model.module.register_forward_pre_hook(lambda _, inputs: asked.append(inputs[0].clone()))
+    model.logits(examples)
+    assert {row.tobytes() for row in torch.cat(asked).numpy()} == original
+
+
+def test_what_leaves_nothing_or_contradicts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EcglensError, match="a moved signal has its R peak elsewhere"):
+        TrainOptions(shift_s=1.0, crop=0.5)
+    for name in ("shift_s", "hide_s"):
+        with pytest.raises(EcglensError, match=f"{name} is -1"):
+            TrainOptions(**{name: -1})
+    examples = toy_problem(20)
+    with pytest.raises(EcglensError, match=r"hide_s is 100; examples last .* s: expected less"):
+        fit(tiny(examples), examples, np.arange(20), np.arange(0), replace(_PLAIN, hide_s=100.0), 0, tmp_path)
