@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ecglens.errors import EcglensError
-from ecglens.training.augmenting import hidden, shifted, with_gains
+from ecglens.training.augmenting import hidden, shifted, stretched, with_gains
 from ecglens.training.fit import TrainOptions, fit
 from made import tiny, toy_problem
 
@@ -51,6 +51,24 @@ def test_one_stretch_is_hidden_in_all_leads_anywhere_and_the_rest_stays() -> Non
     assert (min(starts), max(starts)) == (0, 38)
 
 
+def test_an_example_is_stretched_about_its_middle_by_its_own_factor() -> None:
+    torch.manual_seed(0)
+    time = np.arange(501) - 250.0
+    signals = torch.from_numpy(np.tile(time.astype(np.float32) + 1000, (300, 2, 1)))
+    found = stretched(signals, 0.2).numpy()
+    factors = []
+    for one in found:
+        np.testing.assert_array_equal(one[0], one[1])
+        factor = (one[0, 300] - one[0, 200]) / 100  # of a ramp: how much faster time goes
+        inside = np.abs(time * factor) < 249
+        np.testing.assert_allclose(one[0][inside], 1000 + time[inside] * factor, rtol=1e-5)
+        assert not one[0][np.abs(time * factor) > 252].any()
+        factors.append(float(factor))
+    assert np.log(min(factors)) == pytest.approx(-0.2, abs=0.01)
+    assert np.log(max(factors)) == pytest.approx(0.2, abs=0.01)
+    assert np.mean(np.log(factors)) == pytest.approx(0, abs=0.03)
+
+
 def test_gains_are_each_leads_own_and_one_for_all() -> None:
     torch.manual_seed(0)
     ones = torch.ones(4000, 2, 5)
@@ -70,11 +88,11 @@ def test_nothing_asked_changes_nothing_and_draws_nothing() -> None:
     torch.manual_seed(5)
     wanted = torch.rand(2)
     torch.manual_seed(5)
-    assert hidden(shifted(with_gains(signals, 0.0, 1.0, 1.0), 0), 0) is signals
+    assert stretched(hidden(shifted(with_gains(signals, 0.0, 1.0, 1.0), 0), 0), 0) is signals
     assert torch.equal(torch.rand(2), wanted)
 
 
-@pytest.mark.parametrize("change", [{"shift_s": 0.05}, {"hide_s": 0.05}])
+@pytest.mark.parametrize("change", [{"shift_s": 0.05}, {"hide_s": 0.05}, {"stretch": 0.2}])
 def test_training_sees_changed_signals_and_validation_does_not(change: dict[str, float], tmp_path: Path) -> None:
     examples = toy_problem(64)
     seen: list[torch.Tensor] = []
@@ -93,9 +111,10 @@ def test_training_sees_changed_signals_and_validation_does_not(change: dict[str,
 
 
 def test_what_leaves_nothing_or_contradicts_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(EcglensError, match="a moved signal has its R peak elsewhere"):
-        TrainOptions(shift_s=1.0, crop=0.5)
-    for name in ("shift_s", "hide_s"):
+    for name in ("shift_s", "stretch"):
+        with pytest.raises(EcglensError, match=f"{name} is 1.0 and crop 0.5: crop needs R where it was"):
+            TrainOptions(crop=0.5, **{name: 1.0})
+    for name in ("shift_s", "hide_s", "stretch"):
         with pytest.raises(EcglensError, match=f"{name} is -1"):
             TrainOptions(**{name: -1})
     examples = toy_problem(20)

@@ -38,3 +38,18 @@ def hidden(signals: Tensor, width: int) -> Tensor:
     start = torch.randint(0, length - width + 1, (len(signals), 1))
     time = torch.arange(length)
     return signals * ((time < start) | (time >= start + width))[:, None]
+
+
+def stretched(signals: Tensor, most: float) -> Tensor:
+    """Each example as much slower or faster as e to the power of up to `most`, about its middle; zero beyond its ends.
+
+    Values between samples are on the line between them.
+    """
+    if most == 0:
+        return signals
+    n, leads, length = signals.shape
+    place = torch.zeros(n, 2, 3)
+    place[:, 0, 0] = torch.exp(most * (2 * torch.rand(n) - 1))
+    place[:, 1, 1] = 1
+    grid = torch.nn.functional.affine_grid(place, [n, leads, 1, length], align_corners=False)
+    return torch.nn.functional.grid_sample(signals[:, :, None], grid, align_corners=False)[:, :, 0]

@@ -21,7 +21,7 @@ from ecglens.models.classifier import Classifier
 from ecglens.models.device import device_of, moved, pick_device
 from ecglens.models.scaling import scale
 from ecglens.progress import Bar, bar, say
-from ecglens.training.augmenting import hidden, shifted, with_gains
+from ecglens.training.augmenting import hidden, shifted, stretched, with_gains
 from ecglens.training.checkpoint import copied, drop_checkpoint, keep_snapshot, load_checkpoint, save_checkpoint
 from ecglens.training.cropping import cropped
 from ecglens.training.losses import MULTILABEL_LOSSES, Loss, inverse_frequency, loss_named, multilabel_loss
@@ -184,6 +184,7 @@ class _Trainer:
         if self.places is not None:
             place = self.places[batch]
             signals, span = cropped(signals, place[:, :2], place[:, 2], options.crop)
+        signals = stretched(signals, options.stretch)
         signals = shifted(signals, round(options.shift_s * self.classifier.fs))
         signals = hidden(signals, round(options.hide_s * self.classifier.fs))
         self.optimiser.zero_grad()
@@ -296,8 +297,11 @@ def _expect_room(classifier: Classifier, options: TrainOptions) -> None:
         raise EcglensError(
             f"hide_s is {options.hide_s:g}; examples last {classifier.length / classifier.fs:g} s: expected less"
         )
-    if options.shift_s and classifier.context == "span":
-        raise EcglensError(f"shift_s is {options.shift_s:g}; {classifier.name} goes by where the signal is: expected 0")
+    for name in ("shift_s", "stretch"):
+        if getattr(options, name) and classifier.context == "span":
+            raise EcglensError(
+                f"{name} is {getattr(options, name):g}; {classifier.name} goes by where the signal is: expected 0"
+            )
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:

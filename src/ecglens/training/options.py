@@ -29,10 +29,11 @@ class TrainOptions:
     better validation loss, floor 1e-6), "one-cycle" or "step" (x 0.1 after every four epochs); stop: "patience", or "f1-falls"
     (see `ecglens.training.stopping`); patience: stop after so many epochs without a better validation loss, 0 never; keep:
     weights of the "last" or the "best" epoch; bf16: autocast to bfloat16; gain_jitter: standard deviation of a random log-gain
-    per lead; gain_from, gain_to: a random gain between these, of all leads together; shift_s: signals are moved in time, anew
-    each time, by up to so many seconds either way, round the ends; hide_s: so many seconds of all leads are zero, anywhere,
-    anew each time; rr_drop: how often the RR numbers are hidden, so that the signal is learnt too; crop: up to this share of
-    an example's signal is cut off, anew each time, at the end farther from its R peak (see `ecglens.training.cropping`).
+    per lead; gain_from, gain_to: a random gain between these, of all leads together; stretch: each example is made slower or
+    faster by up to e to the power of this; shift_s: signals are moved in time by up to so many seconds either way, round the
+    ends; hide_s: so many seconds of all leads, anywhere, are zero (all anew each time); rr_drop: how often the RR numbers
+    are hidden, so that the signal is learnt too; crop: up to this share of an example's signal is cut off, anew each time, at
+    the end farther from its R peak (see `ecglens.training.cropping`).
     """
 
     loss: str = "cross-entropy"
@@ -50,6 +51,7 @@ class TrainOptions:
     gain_jitter: float = 0.1
     gain_from: float = 1.0
     gain_to: float = 1.0
+    stretch: float = 0.0
     shift_s: float = 0.0
     hide_s: float = 0.0
     rr_drop: float = 0.0
@@ -62,7 +64,7 @@ class TrainOptions:
         choose(self.class_weights, ["inverse", "none"], "class_weights")
         choose(self.stop, ["f1-falls", "patience"], "stop")
         choose(self.keep, ["best", "last"], "keep")
-        at_least_zero = ("weight_decay", "patience", "gain_jitter", "shift_s", "hide_s", "rr_drop")
+        at_least_zero = ("weight_decay", "patience", "gain_jitter", "stretch", "shift_s", "hide_s", "rr_drop")
         for name in at_least_zero:
             if not getattr(self, name) >= 0:
                 raise EcglensError(f"{name} is {getattr(self, name)}; expected 0 or more")
@@ -72,10 +74,11 @@ class TrainOptions:
             raise EcglensError(f"gains from {self.gain_from} to {self.gain_to}; expected numbers above 0, the smaller first")
         if not 0 <= self.crop < 1:
             raise EcglensError(f"crop is {self.crop}; expected a share from 0 to less than 1")
-        if self.shift_s and self.crop:
-            raise EcglensError(
-                f"shift_s is {self.shift_s} and crop {self.crop}: a moved signal has its R peak elsewhere; set one to 0"
-            )
+        for name in ("shift_s", "stretch"):
+            if getattr(self, name) and self.crop:
+                raise EcglensError(
+                    f"{name} is {getattr(self, name)} and crop {self.crop}: crop needs R where it was; set one to 0"
+                )
         if self.rr_drop > 1:
             raise EcglensError(f"rr_drop is {self.rr_drop}; expected a share between 0 and 1")
         if self.epochs < 1 or self.batch < 2:
