@@ -63,8 +63,9 @@ def sources_sheet(source: Sources) -> Sheet:
         row: dict[str, Any] = {"source": name, "paper, Hz": rate, "paper, seconds": seconds, "paper, records": n}
         if name in ours.index:
             found = ours.loc[name]
+            row["ours, Hz"] = str(found["rates"]).removesuffix(".0")
             low, high = f"{found['shortest']:.4g}", f"{found['longest']:.4g}"
-            row |= {"ours, Hz": str(found["rates"]).removesuffix(".0"), "ours, seconds": low if low == high else f"{low} - {high}"}
+            row["ours, seconds"] = low if low == high else f"{low} - {high}"
             row["ours, records"] = int(found["records"])
         rows.append(row)
     return sheet(pd.DataFrame(rows, dtype=object), "sources", "Table 1: whose records they are")
