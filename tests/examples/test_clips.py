@@ -55,6 +55,17 @@ def test_head_middle_and_end_of_a_longer_record() -> None:
     assert facts.clips == {"head": 1, "middle": 1, "end": 1}
 
 
+def test_the_end_of_a_longer_record_and_zeros_before_a_shorter_one() -> None:
+    long, short = record("long", seconds=35), record("short", seconds=7)
+    examples, facts = cut_clips([long, short], LABELS, options(clips="end", pad="start"), [])
+    np.testing.assert_array_equal(examples.signals[0], long.signal[:, 2500:])
+    assert not examples.signals[1, :, :300].any()
+    np.testing.assert_array_equal(examples.signals[1, :, 300:], short.signal)
+    places = examples.table[["clip", "start", "valid_start", "valid_stop"]].to_numpy().tolist()
+    assert places == [["end", 2500, 0, 1000], ["head", -300, 300, 1000]]
+    assert facts.clips == {"end": 1, "head": 1}
+
+
 @pytest.mark.parametrize("samples", [1001, 1999, 2000, 2001, 3000, 115_000])
 def test_tiles_cover_the_record_without_a_gap(samples: int) -> None:
     seen = np.zeros(samples, int)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ecglens.errors import EcglensError
-from ecglens.training.augmenting import hidden, shifted, stretched, with_gains
+from ecglens.training.augmenting import hidden, of_some, shifted, stretched, with_gains, with_offsets
 from ecglens.training.fit import TrainOptions, fit
 from made import tiny, toy_problem
 
@@ -83,6 +83,24 @@ def test_gains_are_each_leads_own_and_one_for_all() -> None:
     assert float(both.mean()) == pytest.approx(1.5, abs=0.03)
 
 
+def test_offsets_are_each_leads_own_and_both_ways() -> None:
+    torch.manual_seed(0)
+    found = with_offsets(torch.zeros(3000, 2, 4), 0.5)
+    assert torch.equal(found[:, :, 0], found[:, :, 3])
+    assert (float(found.min()), float(found.max())) == (pytest.approx(-0.5, abs=0.01), pytest.approx(0.5, abs=0.01))
+    assert abs(float(torch.corrcoef(found[:, :, 0].T)[0, 1])) < 0.06
+
+
+def test_some_examples_are_changed_whole_and_the_others_stay() -> None:
+    torch.manual_seed(0)
+    signals = _ramps(2000)
+    found = of_some(-signals, signals, 0.31)
+    changed = (found == -signals).all(dim=2).all(dim=1)
+    assert torch.equal(found[~changed], signals[~changed])
+    assert float(changed.float().mean()) == pytest.approx(0.31, abs=0.03)
+    assert of_some(signals, signals, 0.5) is signals
+
+
 def test_nothing_asked_changes_nothing_and_draws_nothing() -> None:
     signals = _ramps(3)
     torch.manual_seed(5)
@@ -92,7 +110,7 @@ def test_nothing_asked_changes_nothing_and_draws_nothing() -> None:
     assert torch.equal(torch.rand(2), wanted)
 
 
-@pytest.mark.parametrize("change", [{"shift_s": 0.05}, {"hide_s": 0.05}, {"stretch": 0.2}])
+@pytest.mark.parametrize("change", [{"shift_s": 0.05}, {"hide_s": 0.05}, {"stretch": 0.2}, {"offset_mv": 0.1}])
 def test_training_sees_changed_signals_and_validation_does_not(change: dict[str, float], tmp_path: Path) -> None:
     examples = toy_problem(64)
     seen: list[torch.Tensor] = []
@@ -114,9 +132,12 @@ def test_what_leaves_nothing_or_contradicts_is_refused(tmp_path: Path) -> None:
     for name in ("shift_s", "stretch"):
         with pytest.raises(EcglensError, match=f"{name} is 1.0 and crop 0.5: crop needs R where it was"):
             TrainOptions(crop=0.5, **{name: 1.0})
-    for name in ("shift_s", "hide_s", "stretch"):
+    for name in ("shift_s", "hide_s", "stretch", "offset_mv"):
         with pytest.raises(EcglensError, match=f"{name} is -1"):
             TrainOptions(**{name: -1})
+    for share in (0.0, 1.5):
+        with pytest.raises(EcglensError, match="jitter_share is"):
+            TrainOptions(jitter_share=share)
     examples = toy_problem(20)
     with pytest.raises(EcglensError, match=r"hide_s is 100; examples last .* s: expected less"):
         fit(tiny(examples), examples, np.arange(20), np.arange(0), replace(_PLAIN, hide_s=100.0), 0, tmp_path)

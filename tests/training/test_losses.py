@@ -118,6 +118,9 @@ def test_positives_weigh_as_much_as_negatives_and_an_empty_side_gives_1():
     logits, labels = _several(40, 3)
     loss = multilabel_loss("wbce", labels, CODES)
     torch.testing.assert_close(loss(logits, labels), wbce(negatives_per_positive(labels))(logits, labels))
+    alike = multilabel_loss("bce", labels, CODES)(logits, labels)
+    p = torch.sigmoid(logits)
+    torch.testing.assert_close(alike, -(labels * p.log() + (1 - labels) * (1 - p).log()).mean())
 
 
 def _macro_obs_slowly(logits: torch.Tensor, labels: torch.Tensor, weights: list[list[float]]) -> torch.Tensor:
@@ -185,8 +188,8 @@ def test_macro_obs_is_refused_where_classes_have_no_weights():
 
 
 def test_an_unknown_multilabel_loss_and_labels_that_do_not_fit_are_refused():
-    with pytest.raises(EcglensError, match="unknown loss for several labels a record 'bce'; did you mean 'wbce'"):
-        multilabel_loss("bce", torch.ones(2, 5), CODES)
+    with pytest.raises(EcglensError, match="unknown loss for several labels a record 'wbbce'; did you mean 'wbce'"):
+        multilabel_loss("wbbce", torch.ones(2, 5), CODES)
     for labels in (torch.ones(2, 4), torch.ones(5), torch.ones(0, 5)):
         with pytest.raises(EcglensError, match=r"labels have shape .* expected .1 or more, 5 classes"):
             multilabel_loss("wbce", labels, CODES)

@@ -27,10 +27,10 @@ class ClipOptions:
     """How clips are cut.
 
     seconds: length; fs: Hz, records at another rate are resampled; clips: of a longer record "head-middle-end" (Lin 2020;
-    they overlap in a record of less than three lengths), "tiles" (one behind the other, the last one ends with the record) or
-    "head"; pad: where zeros go in a shorter record, "both" sides or "end"; baseline: "line" takes each lead's regression line
-    off, "mean" its mean, "none" nothing; missing: a record that lacks a lead is left out ("leave-out") or the lead is zero
-    ("zero"); leads: in this order.
+    they overlap in a record of less than three lengths), "tiles" (one behind the other, the last one ends with the record),
+    "head" or "end"; pad: where zeros go in a shorter record, "both" sides, "start" or "end"; baseline: "line" takes each
+    lead's regression line off, "mean" its mean, "none" nothing; missing: a record that lacks a lead is left out ("leave-out")
+    or the lead is zero ("zero"); leads: in this order.
     """
 
     seconds: float = 10.0
@@ -42,8 +42,8 @@ class ClipOptions:
     leads: tuple[str, ...] = STANDARD
 
     def __post_init__(self) -> None:
-        choose(self.clips, ["head", "head-middle-end", "tiles"], "clips")
-        choose(self.pad, ["both", "end"], "pad")
+        choose(self.clips, ["end", "head", "head-middle-end", "tiles"], "clips")
+        choose(self.pad, ["both", "end", "start"], "pad")
         choose(self.baseline, ["line", "mean", "none"], "baseline")
         choose(self.missing, ["leave-out", "zero"], "missing")
         # "not" is true of NaN as well
@@ -83,6 +83,8 @@ def starts_of(samples: int, length: int, clips: str) -> list[tuple[str, int]]:
     last = samples - length
     if last <= 0 or clips == "head":
         return [(HEAD, 0)]
+    if clips == "end":
+        return [(END, last)]
     if clips == "head-middle-end":
         return [(HEAD, 0), (MIDDLE, last // 2), (END, last)]
     starts = [*range(0, last, length), last]
@@ -209,7 +211,7 @@ def _levelled(signal: NDArray[np.float32], baseline: str) -> NDArray[np.float32]
 def _padded(signal: NDArray[np.float32], options: ClipOptions) -> tuple[NDArray[np.float32], int]:
     """The clip at full length, zeros around it, and where the signal begins in it."""
     left = options.length - signal.shape[1]
-    offset = left // 2 if options.pad == "both" else 0
+    offset = {"both": left // 2, "start": left, "end": 0}[options.pad]
     return np.pad(signal, ((0, 0), (offset, left - offset))), offset
 
 

@@ -26,10 +26,9 @@ from ecglens.recordings.places import find_database
 from ecglens.runs import Run, start_run
 from ecglens.studies import stages
 from ecglens.studies.lin2020_material import Material, prepare
-from ecglens.studies.lin2020_recipe import CLASS_SETS, DATABASES, MODEL_NAMES, SPLITS, Question, recipe_for
+from ecglens.studies.lin2020_recipe import CLASS_SETS, DATABASES, LOSSES, MODEL_NAMES, SPLITS, Question, recipe_for
 from ecglens.studies.options import with_settings
 from ecglens.training.cost import training_seconds
-from ecglens.training.losses import MULTILABEL_LOSSES
 from ecglens.training.multilabel import score_multilabel
 from ecglens.training.thresholds import Thresholds, choose_thresholds, decide
 
@@ -54,7 +53,7 @@ def ask(
     model = choose(model or "cnn-gap", list(MODEL_NAMES), "model")
     classes = choose(classes or next(iter(CLASS_SETS[name])), list(CLASS_SETS[name]), f"set of classes of {name}")
     loss = loss or ("macro-obs" if classes == "challenge" else "wbce")
-    choose(loss, list(MULTILABEL_LOSSES), "loss")
+    choose(loss, list(LOSSES), "loss")
     if loss == "macro-obs" and classes != "challenge":
         raise EcglensError(f"--loss macro-obs needs the Challenge's weights, which --classes {classes} have not; take wbce")
     if split is None:

@@ -8,10 +8,10 @@ from ecglens.errors import EcglensError, choose
 from ecglens.examples.clips import ClipOptions
 from ecglens.models.scaling import SCALES
 from ecglens.studies.options import part_of
-from ecglens.training.losses import MULTILABEL_LOSSES
 from ecglens.training.options import TrainOptions
 
 MODEL_NAMES = ("cnn-gap", "cnn-gap-short")
+LOSSES = ("macro-obs", "wbce")
 # Set of classes (--classes) to the map of diagnoses, by database; the first is the default
 CLASS_SETS = {
     "cinc2020": {"challenge": "challenge2020"},
@@ -61,7 +61,7 @@ class Recipe(TrainOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         _ = self.cutting  # checks its own words
-        choose(self.loss, list(MULTILABEL_LOSSES), "loss")
+        choose(self.loss, list(LOSSES), "loss")
         choose(self.scale, list(SCALES), "scale")
         choose(self.join, ["max", "mean"], "join")
         choose(self.goal, ["challenge", "f1"], "goal")

@@ -6,6 +6,20 @@ import torch
 from torch import Tensor
 
 
+def with_offsets(signals: Tensor, most: float) -> Tensor:
+    """Each lead of each example moved up or down by up to `most` mV."""
+    if most == 0:
+        return signals
+    return signals + most * (2 * torch.rand(*signals.shape[:2], 1) - 1)
+
+
+def of_some(changed: Tensor, signals: Tensor, share: float) -> Tensor:
+    """The changed signals for `share` of the examples, each by a coin of its own; the others stay."""
+    if share == 1 or changed is signals:
+        return changed
+    return torch.where(torch.rand(len(signals), 1, 1) < share, changed, signals)
+
+
 def with_gains(signals: Tensor, jitter: float, lowest: float, highest: float) -> Tensor:
     """Each lead times a gain of its own, exp(`jitter` times a normal number), and all times one from `lowest` to `highest`.
 

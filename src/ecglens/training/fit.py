@@ -21,7 +21,7 @@ from ecglens.models.classifier import Classifier
 from ecglens.models.device import device_of, moved, pick_device
 from ecglens.models.scaling import scale
 from ecglens.progress import Bar, bar, say
-from ecglens.training.augmenting import hidden, shifted, stretched, with_gains
+from ecglens.training.augmenting import hidden, of_some, shifted, stretched, with_gains, with_offsets
 from ecglens.training.checkpoint import copied, drop_checkpoint, keep_snapshot, load_checkpoint, save_checkpoint
 from ecglens.training.cropping import cropped
 from ecglens.training.losses import MULTILABEL_LOSSES, Loss, inverse_frequency, loss_named, multilabel_loss
@@ -179,7 +179,10 @@ class _Trainer:
 
     def _one_step(self, batch: Tensor) -> float:
         options = self.options
-        signals = with_gains(self.signals[batch], options.gain_jitter, options.gain_from, options.gain_to)
+        signals = self.signals[batch]
+        gained = with_gains(signals, options.gain_jitter, options.gain_from, options.gain_to)
+        signals = of_some(gained, signals, options.jitter_share)
+        signals = of_some(with_offsets(signals, options.offset_mv), signals, options.jitter_share)
         span = None
         if self.places is not None:
             place = self.places[batch]

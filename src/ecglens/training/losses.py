@@ -87,11 +87,11 @@ def macro_obs(weights: Tensor) -> Loss:
     return loss
 
 
-MULTILABEL_LOSSES = ("macro-obs", "wbce")
+MULTILABEL_LOSSES = ("bce", "macro-obs", "wbce")
 
 
 def multilabel_loss(name: str, labels: Tensor, classes: tuple[str, ...]) -> Loss:
-    """The multi-label loss of that name, "wbce" or "macro-obs", for these training labels (example, class) and classes.
+    """The multi-label loss of that name for these training labels (example, class) and classes; "bce" counts all alike.
 
     Raises EcglensError for another name, labels that do not fit the classes, and for "macro-obs" where a class has no weight
     in the Challenge 2020, such as PTB-XL's superclasses.
@@ -99,6 +99,8 @@ def multilabel_loss(name: str, labels: Tensor, classes: tuple[str, ...]) -> Loss
     choose(name, list(MULTILABEL_LOSSES), "loss for several labels a record")
     if labels.ndim != 2 or labels.shape[1] != len(classes) or not len(labels):
         raise EcglensError(f"labels have shape {tuple(labels.shape)}; expected (1 or more, {len(classes)} classes)")
+    if name == "bce":
+        return wbce(torch.ones(len(classes)))
     if name == "wbce":
         return wbce(negatives_per_positive(labels))
     try:

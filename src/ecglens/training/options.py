@@ -22,18 +22,19 @@ OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 class TrainOptions:
     """How a network is trained.
 
-    loss: "cross-entropy", "focal" or "smoothed", or, for records of several classes, "wbce" or "macro-obs"; class_weights:
-    "none", or "inverse": cross-entropy in which a class counts with 1 / its frequency among the training rows, mean 1 over the
-    classes; optimiser: "adam", "nadam", "adamw" or "sgd"; rate: (peak) learning rate; weight_decay: L2 term in the gradient of
-    "adam", decoupled in "adamw", of no effect in the others; schedule: "none", "plateau" (x 0.1 after two epochs without a
-    better validation loss, floor 1e-6), "one-cycle" or "step" (x 0.1 after every four epochs); stop: "patience", or "f1-falls"
-    (see `ecglens.training.stopping`); patience: stop after so many epochs without a better validation loss, 0 never; keep:
-    weights of the "last" or the "best" epoch; bf16: autocast to bfloat16; gain_jitter: standard deviation of a random log-gain
-    per lead; gain_from, gain_to: a random gain between these, of all leads together; stretch: each example is made slower or
-    faster by up to e to the power of this; shift_s: signals are moved in time by up to so many seconds either way, round the
-    ends; hide_s: so many seconds of all leads, anywhere, are zero (all anew each time); rr_drop: how often the RR numbers
-    are hidden, so that the signal is learnt too; crop: up to this share of an example's signal is cut off, anew each time, at
-    the end farther from its R peak (see `ecglens.training.cropping`).
+    loss: "cross-entropy", "focal" or "smoothed", or, for records of several classes, "bce", "wbce" or "macro-obs";
+    class_weights: "none", or "inverse": cross-entropy in which a class counts with 1 / its frequency among the training rows,
+    mean 1 over the classes; optimiser: "adam", "nadam", "adamw" or "sgd"; rate: (peak) learning rate; weight_decay: L2 term
+    in the gradient of "adam", decoupled in "adamw", of no effect in the others; schedule: "none", "plateau" (x 0.1 after two
+    epochs without a better validation loss, floor 1e-6), "one-cycle" or "step" (x 0.1 after every four epochs); stop:
+    "patience", or "f1-falls" (see `ecglens.training.stopping`); patience: stop after so many epochs without a better
+    validation loss, 0 never; keep: weights of the "last" or the "best" epoch; bf16: autocast to bfloat16; gain_jitter:
+    standard deviation of a random log-gain per lead; gain_from, gain_to: a random gain between these, of all leads together;
+    offset_mv: leads are moved up or down by up to so much, each by its own; jitter_share: so many of the examples have gains,
+    and offsets; stretch: each example is made slower or faster by up to e to the power of this; shift_s: signals are moved in
+    time by up to so many seconds either way, round the ends; hide_s: so many seconds of all leads, anywhere, are zero (all
+    anew each time); rr_drop: how often the RR numbers are hidden, so that the signal is learnt too; crop: up to this share of
+    an example's signal is cut off, anew each time, at the end farther from its R peak (see `ecglens.training.cropping`).
     """
 
     loss: str = "cross-entropy"
@@ -51,6 +52,8 @@ class TrainOptions:
     gain_jitter: float = 0.1
     gain_from: float = 1.0
     gain_to: float = 1.0
+    offset_mv: float = 0.0
+    jitter_share: float = 1.0
     stretch: float = 0.0
     shift_s: float = 0.0
     hide_s: float = 0.0
@@ -64,7 +67,7 @@ class TrainOptions:
         choose(self.class_weights, ["inverse", "none"], "class_weights")
         choose(self.stop, ["f1-falls", "patience"], "stop")
         choose(self.keep, ["best", "last"], "keep")
-        at_least_zero = ("weight_decay", "patience", "gain_jitter", "stretch", "shift_s", "hide_s", "rr_drop")
+        at_least_zero = ("weight_decay", "patience", "gain_jitter", "offset_mv", "stretch", "shift_s", "hide_s", "rr_drop")
         for name in at_least_zero:
             if not getattr(self, name) >= 0:
                 raise EcglensError(f"{name} is {getattr(self, name)}; expected 0 or more")
@@ -79,6 +82,8 @@ class TrainOptions:
                 raise EcglensError(
                     f"{name} is {getattr(self, name)} and crop {self.crop}: crop needs R where it was; set one to 0"
                 )
+        if not 0 < self.jitter_share <= 1:
+            raise EcglensError(f"jitter_share is {self.jitter_share}; expected a share above 0, at most 1")
         if self.rr_drop > 1:
             raise EcglensError(f"rr_drop is {self.rr_drop}; expected a share between 0 and 1")
         if self.epochs < 1 or self.batch < 2:
