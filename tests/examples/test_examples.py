@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecglens.errors import EcglensError
-from ecglens.examples.examples import COLUMNS
+from ecglens.examples.examples import COLUMNS, joined
 
 LABELS, RECORDS, PATIENTS = [0, 1, 1, 0, 2], ["a", "a", "b", "c", "c"], ["a", "a", "b", "b", "b"]
 
@@ -34,6 +34,25 @@ def test_a_mask_takes_the_rows_where_it_is_true(make_examples) -> None:
     part = make_examples(LABELS, RECORDS).take(np.array([True, False, False, True, True]))
     assert part.signals[:, 0, 0].tolist() == [0, 3, 4]
     assert part.column("record").tolist() == ["a", "c", "c"]
+
+
+def test_examples_join_behind_each_other_and_can_be_taken_apart_again(make_examples) -> None:
+    whole = make_examples(LABELS, RECORDS, PATIENTS)
+    parts = [whole.take(np.array(rows, np.intp)) for rows in ([3, 1], [0], [], [2, 4])]
+    again = joined(parts)
+    assert again.signals[:, 0, 0].tolist() == [3, 1, 0, 2, 4]
+    assert again.labels.tolist() == [LABELS[row] for row in (3, 1, 0, 2, 4)]
+    assert again.table.equals(whole.table.iloc[[3, 1, 0, 2, 4]].reset_index(drop=True))
+    assert (again.classes, again.fs, again.leads, again.multi_hot) == (whole.classes, whole.fs, whole.leads, None)
+    hot = np.eye(4, dtype=bool)[LABELS]
+    several = replace(whole, multi_hot=hot)
+    assert np.array_equal(joined([several.take(np.array([4, 0])), several]).multi_hot, hot[[4, 0, *range(5)]])
+    with pytest.raises(EcglensError, match="cannot join some of several"):
+        joined([several, whole])
+    with pytest.raises(EcglensError, match=r"examples with fs 7 cannot join some with"):
+        joined([whole, replace(whole, fs=7)])
+    with pytest.raises(EcglensError, match="at least one set"):
+        joined([])
 
 
 def test_counts_add_up_by_class_and_patient_without_rows_of_zero(make_examples) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -115,6 +116,28 @@ class Examples:
         frame = pd.DataFrame({"class": np.array(self.classes)[label], "patient": self.column("patient")[row]})
         counted = frame.groupby(["class", "patient"], sort=True).size()
         return counted.rename("n").reset_index()
+
+
+def joined(parts: Sequence[Examples]) -> Examples:
+    """Examples of several databases behind each other, evidence left out; raises EcglensError where they do not fit."""
+    if not parts:
+        raise EcglensError("no examples to join; expected at least one set")
+    first = parts[0]
+    for part in parts[1:]:
+        for name in ("classes", "fs", "leads", "places"):
+            if getattr(part, name) != getattr(first, name):
+                raise EcglensError(f"examples with {name} {getattr(part, name)} cannot join some with {getattr(first, name)}")
+        if (part.multi_hot is None) != (first.multi_hot is None):
+            raise EcglensError("examples of one class each cannot join some of several; give all of them multi_hot labels")
+    hot = [part.multi_hot for part in parts if part.multi_hot is not None]
+    return replace(
+        first,
+        signals=np.concatenate([part.signals for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        table=pd.concat([part.table for part in parts], ignore_index=True),
+        evidence=None,
+        multi_hot=np.concatenate(hot) if hot else None,
+    )
 
 
 def single_labels(multi_hot: NDArray[np.bool_]) -> NDArray[np.int64]:
