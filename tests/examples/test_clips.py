@@ -192,3 +192,13 @@ def test_clips_of_a_record_are_put_together_again() -> None:
 def test_options_that_make_no_sense_are_refused(changes: dict[str, object], words: str) -> None:
     with pytest.raises(EcglensError, match=words):
         options(**changes)
+
+
+def test_a_map_that_asks_for_likelihoods_gets_those_of_each_record() -> None:
+    sure = replace(record("sure", codes=("AFIB", "NORM")), likelihoods=(100.0, 0.0))
+    unsure = replace(record("unsure", codes=("AFIB", "NORM")), likelihoods=(0.0, 80.0))
+    examples, facts = cut_clips([sure, unsure], diagnosis_map("habeeb2024-as-published"), options(), [])
+    assert examples.multi_hot is not None
+    named = [[examples.classes[k] for k in np.flatnonzero(row)] for row in examples.multi_hot]
+    assert named == [["AF"], ["SNR"]]
+    assert facts.unlikely == {"NORM": 1, "AFIB": 1}

@@ -63,7 +63,8 @@ class ClipFacts:
     records: that gave clips; clips: by place; padded: records shorter than a clip; bridged: samples without a value (NaN) that
     were bridged by a line, by record; unusable: clips left out of records of which others stay, by record; resampled: recorded
     rate (Hz) to records; missing_leads: lead to records that lack it and were kept; unknown, unscored: code to records, see
-    `ecglens.examples.diagnoses.multi_hot`; unlabelled: records without any class.
+    `ecglens.examples.diagnoses.multi_hot`; unlabelled: records without any class;
+    unlikely: label to records where it is not likely enough for the map.
     """
 
     records: int = 0
@@ -76,6 +77,7 @@ class ClipFacts:
     unknown: dict[str, int] = field(default_factory=dict)
     unscored: dict[str, int] = field(default_factory=dict)
     unlabelled: int = 0
+    unlikely: dict[str, int] = field(default_factory=dict)
 
 
 def starts_of(samples: int, length: int, clips: str) -> list[tuple[str, int]]:
@@ -104,6 +106,7 @@ def cut_clips(
     signals: list[NDArray[np.float32]] = []
     rows: list[dict[str, object]] = []
     diagnoses: list[tuple[str, ...]] = []
+    likelihoods: list[tuple[float, ...]] = []
     firsts: list[int] = []  # the first clip of each record
     rates, places, missing = Counter[str](), Counter[str](), Counter[str]()
     for recording in recordings:
@@ -142,12 +145,14 @@ def cut_clips(
             places[place.split()[0]] += 1
             rows.append(_row(recording, place, len(cut), start - offset, offset, offset + clip.shape[1]))
             diagnoses.append(recording.diagnoses)
+            likelihoods.append(recording.likelihoods)
     if not signals:
         why = "; ".join(f"{item.record}: {item.reason}" for item in skipped[:3])
         raise EcglensError(f"no record gave a clip of {options.seconds:g} s ({why or 'there was no record'})")
-    hot = multi_hot(labels, diagnoses)
-    told = multi_hot(labels, [diagnoses[number] for number in firsts])
+    hot = multi_hot(labels, diagnoses, likelihoods)
+    told = multi_hot(labels, [diagnoses[number] for number in firsts], [likelihoods[number] for number in firsts])
     facts.unknown, facts.unscored, facts.unlabelled = told.unknown, told.unscored, told.without
+    facts.unlikely = told.unlikely
     facts.resampled, facts.clips, facts.missing_leads = dict(rates), dict(places), dict(missing)
     table = pd.DataFrame(rows)
     return Examples(

@@ -2,53 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from ecglens.errors import EcglensError, choose
+from ecglens.examples.diagnosis_map import DiagnosisMap, plain_words, table_named
+from ecglens.examples.nine_classes import nine_class_maps
 from ecglens.recordings.challenge_header import cpsc_table
 
 SINUS_RHYTHM = "426783006"
-
-
-@dataclass(frozen=True)
-class DiagnosisMap:
-    """Diagnoses to classes.
-
-    codes gives for each code its class, "" for one that is known and belongs to none; names says what a class is, in the
-    order of the classes; short gives the usual abbreviation of a class or code; words gives the code of a text label, in
-    lower case, where only one can be meant; warnings say what the map merges or loses, for the report.
-    """
-
-    name: str
-    codes: dict[str, str]
-    names: dict[str, str]
-    short: dict[str, str]
-    source: str
-    warnings: tuple[str, ...]
-    words: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Classes in the order of their columns: SNOMED codes as text, or PTB-XL's superclasses."""
-        return tuple(self.names)
-
-    def code_of(self, label: str) -> str | None:
-        """The code that a label stands for, as code, abbreviation or name; None where nobody knows, or more than one could."""
-        return label if label in self.codes else self.words.get(_plain(label))
-
-    def table(self) -> pd.DataFrame:
-        """The map as a table to read: code, abbreviation, class, what the class is; codes of no class last."""
-        rows = [(code, self.short.get(code, ""), to, self.names.get(to, "not scored")) for code, to in self.codes.items()]
-        return pd.DataFrame(sorted(rows, key=lambda row: not row[2]), columns=["code", "abbreviation", "class", "class name"])
 
 
 @dataclass(frozen=True)
@@ -56,50 +23,96 @@ class MultiHot:
     """Labels of records, and what was left out on the way.
 
     labels: bool (record, class); unknown, unscored: in how many records each label stood that nobody knows, or that belongs
-    to no class; without: how many records have no class.
+    to no class; without: how many records have no class; unlikely: in how many each label was left out for its likelihood.
     """
 
     labels: NDArray[np.bool_]
     unknown: dict[str, int]
     unscored: dict[str, int]
     without: int
+    unlikely: dict[str, int] = field(default_factory=dict)
 
 
-def multi_hot(which: DiagnosisMap, diagnoses: Sequence[object]) -> MultiHot:
+def multi_hot(
+    which: DiagnosisMap, diagnoses: Sequence[object], likelihoods: Sequence[Sequence[float]] | None = None
+) -> MultiHot:
     """The classes of each record.
 
-    diagnoses: for each record its codes or text labels: a list, a text with commas, a single number, or PTB-XL's scp_codes
-    (all its statements count, whatever their likelihood: leave out beforehand those that should not). Empty ones and NaN are
-    passed over. Raises EcglensError where `diagnoses` is one text.
+    diagnoses: for each record its codes or text labels: a list, a text with commas, a single number, or PTB-XL's scp_codes.
+    Empty ones and NaN are passed over. likelihoods: of each record's labels in %, as in `Recording.likelihoods`; asked for
+    only by a map that counts some of the labels alone (`above`), and taken from scp_codes where it is given those. Raises
+    EcglensError where `diagnoses` is one text, or a map asks for likelihoods that are not there.
     """
     if isinstance(diagnoses, str):
         raise EcglensError(f"diagnoses is the text {diagnoses!r}; expected a list with an entry for each record")
+    if likelihoods is not None and len(likelihoods) != len(diagnoses):
+        raise EcglensError(f"likelihoods of {len(likelihoods)} records for {len(diagnoses)}; expected an entry for each")
     column = {name: index for index, name in enumerate(which.classes)}
     labels = np.zeros((len(diagnoses), len(column)), bool)
     unknown: Counter[str] = Counter()
     unscored: Counter[str] = Counter()
+    unlikely: Counter[str] = Counter()
     for row, given in enumerate(diagnoses):
-        for label in dict.fromkeys(_labels(given)):
-            code = which.code_of(label)
+        said = dict.fromkeys(_labels(given))
+        if which.above is not None:
+            left_out = _left_out(
+                given, () if likelihoods is None else likelihoods[row], which.above, f"{which.name}, entry {row}"
+            )
+            unlikely.update(left_out)
+            said = {label: None for label in said if label not in left_out}
+        codes = {label: which.code_of(label) for label in said}
+        for label, code in codes.items():
             if code is None:
                 unknown[label] += 1
             elif not which.codes[code]:
                 unscored[f"{code} ({which.short[code]})" if code in which.short else code] += 1
             else:
                 labels[row, column[which.codes[code]]] = True
-    return MultiHot(labels, dict(unknown.most_common()), dict(unscored.most_common()), int((~labels.any(1)).sum()))
+        for name, needed in which.only.items():
+            others = labels[row].sum() > labels[row, column[name]]
+            labels[row, column[name]] = not others and set(needed) <= set(codes.values())
+    without = int((~labels.any(1)).sum())
+    return MultiHot(labels, dict(unknown.most_common()), dict(unscored.most_common()), without, dict(unlikely.most_common()))
+
+
+def _left_out(given: object, likelihoods: Sequence[float], above: float, where: str) -> set[str]:
+    """The labels of a record that are not likely enough to count, or have no likelihood (NaN)."""
+    labels = _labels(given)
+    if isinstance(given, Mapping):
+        likelihoods = tuple(given.values())
+    if len(labels) != len(likelihoods):
+        raise EcglensError(
+            f"{where}: {len(labels)} labels with {len(likelihoods)} likelihoods; expected one for each, as PTB-XL has them: "
+            f"only labels above {above:g} % count here; give them, or choose another set of diagnoses"
+        )
+    return {label for label, likelihood in zip(labels, likelihoods, strict=True) if not likelihood > above}
+
+
+def counts_side_by_side(
+    maps: Sequence[DiagnosisMap], diagnoses: Sequence[object], likelihoods: Sequence[Sequence[float]] | None = None
+) -> pd.DataFrame:
+    """In how many records each class holds by each map: columns class, class name and one of each map; last row 'no class'.
+
+    diagnoses, likelihoods: see `multi_hot`. Raises EcglensError where the maps have not the same classes in the same order.
+    """
+    for each in maps:
+        if each.classes != maps[0].classes:
+            raise EcglensError(
+                f"{each.name} has the classes {', '.join(each.classes)}; expected those of {maps[0].name}, "
+                f"{', '.join(maps[0].classes)}: only maps with the same classes can stand side by side"
+            )
+    if not maps:
+        raise EcglensError("no set of diagnoses to count with; expected one or more")
+    table = pd.DataFrame({"class": [*maps[0].classes, "no class"], "class name": [*maps[0].names.values(), ""]})
+    for each in maps:
+        found = multi_hot(each, diagnoses, likelihoods)
+        table[each.name] = [*found.labels.sum(axis=0).tolist(), found.without]
+    return table
 
 
 def diagnosis_map(name: str) -> DiagnosisMap:
     """The map of that name; raises EcglensError with the known names otherwise."""
     return DIAGNOSIS_MAPS[choose(name, sorted(DIAGNOSIS_MAPS), "set of diagnoses")]
-
-
-@cache
-def table_named(name: str) -> tuple[dict[str, str], ...]:
-    """The rows of a table of the package, as texts by column."""
-    with files("ecglens.examples").joinpath(f"tables/{name}.csv").open(encoding="utf-8") as rows:
-        return tuple(csv.DictReader(rows))
 
 
 def _labels(given: object) -> list[str]:
@@ -116,15 +129,11 @@ def _text(label: object) -> str:
     return "" if label is None else str(label).strip()
 
 
-def _plain(label: str) -> str:
-    return " ".join(label.casefold().split())
-
-
 def _unambiguous(pairs: Iterable[tuple[str, str]], same: Mapping[str, str]) -> dict[str, str]:
     """Words to codes, without the words that could mean two; `same` gives equivalent codes one name."""
     meant: dict[str, dict[str, str]] = {}
     for word, code in pairs:
-        meant.setdefault(_plain(word), {}).setdefault(same.get(code, code), code)
+        meant.setdefault(plain_words(word), {}).setdefault(same.get(code, code), code)
     return {word: next(iter(codes.values())) for word, codes in meant.items() if len(codes) == 1}
 
 
@@ -161,7 +170,7 @@ def _challenge() -> dict[str, DiagnosisMap]:
             short | {row["number"]: short[row["code"]] for row in cpsc},
             f"{source}; CPSC2018's numbers and words as the Challenge coded them",
             (*merged, "CPSC2018's PVC, STD and STE are of no scored class."),
-            words | {_plain(word): code for word, code in cpsc_pairs},
+            words | {plain_words(word): code for word, code in cpsc_pairs},
         ),
         DiagnosisMap(
             "challenge2020-from-scp",
@@ -196,7 +205,7 @@ def _cpsc() -> DiagnosisMap:
             "RBBB and LBBB do not say whether the block is complete.",
             "PVC, STD and STE have no weight in the Challenge's score, so that these nine classes cannot be scored by it.",
         ),
-        {_plain(row["word"]): row["code"] for row in rows},
+        {plain_words(row["word"]): row["code"] for row in rows},
     )
 
 
@@ -224,4 +233,10 @@ def _superclasses() -> DiagnosisMap:
     )
 
 
-DIAGNOSIS_MAPS = _challenge() | {each.name: each for each in (_cpsc(), _superclasses())}
+def _all() -> dict[str, DiagnosisMap]:
+    made = _challenge()
+    others = (_cpsc(), _superclasses(), *nine_class_maps(made["challenge2020-from-cpsc"]))
+    return made | {each.name: each for each in others}
+
+
+DIAGNOSIS_MAPS = _all()

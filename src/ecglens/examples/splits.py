@@ -87,6 +87,14 @@ def split_by_records(examples: Examples, test: tuple[str, ...], train: tuple[str
     return np.where(in_test, TEST, np.where(in_train, TRAIN, UNUSED)).astype("<U10")
 
 
+def random_places(groups: NDArray[np.str_], seed: int) -> NDArray[np.float64]:
+    """Where each example's group (a patient, a record) stands in a random order of all: over 0 and under 1, (example,)."""
+    names, who = np.unique(groups, return_inverse=True)
+    place = np.empty(len(names))
+    place[np.random.default_rng([seed, 21]).permutation(len(names))] = (np.arange(len(names)) + 0.5) / len(names)
+    return place[who]
+
+
 def make_split(name: str, examples: Examples, seed: int) -> NDArray[np.str_]:
     """The split of that name (a key of SPLITS): 'train', 'test' or 'unused' for each example."""
     if name == "holdout":

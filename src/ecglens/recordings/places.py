@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ecglens.errors import EcglensError
 from ecglens.files import sha256
-from ecglens.progress import bar
+from ecglens.progress import bar, say
 from ecglens.recordings.databases import Database, records_of
 from ecglens.recordings.twelve_readers import PATTERNS, headers_in
 
@@ -112,6 +112,21 @@ def records_present(which: Database, folder: Path) -> tuple[tuple[str, ...], tup
             f"'ecglens data fetch {which.name} --data {folder.parent}'"
         )
     return there, tuple(record for record in records if record not in there)
+
+
+def records_at(which: Database, folder: Path, fs: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(records to read for a model of `fs` Hz, records that are missing): see `records_present`.
+
+    PTB-XL has each record at two rates: those at 500 Hz are taken above 100 Hz, where all are there.
+    """
+    there, missing = records_present(which, folder)
+    if which.layout == "ptbxl" and fs > 100:
+        high = tuple(name.removesuffix("_lr") + "_hr" for name in there if name.endswith("_lr"))
+        at_500 = {path.stem for path in folder.glob("records500/*/*_hr.hea")}
+        if not high or at_500.issuperset(high):
+            return high or there, missing
+        say(f"not all records are there at 500 Hz: those at 100 Hz are resampled to {fs:g} Hz")
+    return there, missing
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,14 +142,15 @@ def read_ptbxl(path: Path, row: PtbxlRow, *, database: str = "ptbxl") -> Recordi
     """Read one record from its header `path`, such as records100/00000/00001_lr.hea.
 
     signal: float32 (lead, time) in mV; patient: 'ptbxl/' and the publisher's number; diagnoses: all SCP codes, whatever their
-    likelihood, then 'heart_axis=LAD' or what the table says of it. Raises EcglensError where files are missing or damaged, or
-    amplitudes are not an ECG's.
+    likelihood, then 'heart_axis=LAD' or what the table says of it; likelihoods: those of the codes, NaN for the axis. Raises
+    EcglensError where files are missing or damaged, or amplitudes are not an ECG's.
     """
     header = read_header(path)
     what = scaled(header, read_samples(header, path.parent), None)
     axis = (f"heart_axis={row.heart_axis}",) if row.heart_axis else ()
     about = Clinical(row.age, row.sex, (*row.scp_codes, *axis), (row.remark,) if row.remark else ())
-    return twelve_recording(what, header.fs, database, path.stem, f"{database}/{row.patient}", about)
+    made = twelve_recording(what, header.fs, database, path.stem, f"{database}/{row.patient}", about)
+    return replace(made, likelihoods=(*row.scp_codes.values(), *(math.nan for _ in axis)))
 
 
 def _codes(text: str, ecg_id: str, folder: Path) -> dict[str, float]:
@@ -181,3 +183,13 @@ def _csv(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise EcglensError(f"{path} cannot be read ({reason}); fetch it again") from None
+
+
+def ptbxl_folds(folder: Path) -> dict[str, int]:
+    """The publisher's fold, 1 to 10, of each record by the names of both its files; no patient is in two folds."""
+    table = ptbxl_table(folder)
+    return {
+        name: int(fold)
+        for column in ("record100", "record500")
+        for name, fold in zip(table[column], table["strat_fold"], strict=True)
+    }

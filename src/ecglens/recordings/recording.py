@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ecglens.errors import EcglensError
+
 # Annotation symbols that mark a beat (WFDB, annotation codes)
 BEAT_SYMBOLS = frozenset("NLRBAaJSVrFejnE/fQ?")
 
@@ -79,7 +81,9 @@ class Recording:
 
     signal: float32 (lead, time) in mV, NaN where the recorder marked a sample invalid; fs in Hz; leads by name.
     Two records of one person share `patient`. `remarks` says what the reader had to mend or swap. `evidence` is known for
-    simulated records alone, `waves` where experts drew them (LUDB).
+    simulated records alone, `waves` where experts drew them (LUDB). likelihoods: of each of `diagnoses` in %, NaN where none
+    was given; empty where the database has none (all but PTB-XL, where 0 of a rhythm or form is no 'no'). Raises EcglensError
+    where they are not as many as the diagnoses.
     """
 
     database: str
@@ -95,6 +99,14 @@ class Recording:
     remarks: tuple[str, ...] = field(default=())
     evidence: Evidence | None = None
     waves: Waves | None = None
+    likelihoods: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.likelihoods and len(self.likelihoods) != len(self.diagnoses):
+            raise EcglensError(
+                f"{self.record} has {len(self.diagnoses)} diagnoses and {len(self.likelihoods)} likelihoods; "
+                "expected one for each, or none"
+            )
 
     @property
     def seconds(self) -> float:

@@ -15,12 +15,13 @@ from ecglens.errors import EcglensError
 from ecglens.examples.clips import cut_clips
 from ecglens.examples.diagnoses import DiagnosisMap, diagnosis_map
 from ecglens.examples.examples import Examples
-from ecglens.examples.splits import TEST, TRAIN, VALIDATION, Plan
+from ecglens.examples.splits import TEST, TRAIN, VALIDATION, Plan, random_places
 from ecglens.files import write_table
 from ecglens.progress import say
 from ecglens.recordings.databases import Database, Skipped, read_records
 from ecglens.recordings.duplicates import SameSignal
-from ecglens.recordings.places import records_present
+from ecglens.recordings.places import records_at
+from ecglens.recordings.ptbxl_reader import ptbxl_folds
 from ecglens.runs import Run
 from ecglens.studies.lin2020_published import TABLE_1
 from ecglens.studies.lin2020_recipe import CLASS_SETS, Question
@@ -58,7 +59,7 @@ def prepare(
     announce: called with the number of records before the first is read.
     """
     labels = diagnosis_map(CLASS_SETS[question.database][question.classes])
-    there, missing = _records(which, folder, question.recipe.fs)
+    there, missing = records_at(which, folder, question.recipe.fs)
     there = _only(there, question.recipe.only, which)
     missing = tuple(name for name in missing if name.startswith(question.recipe.only))
     if not this.has("model.safetensors"):
@@ -90,18 +91,6 @@ def prepare(
     return Material(examples, plan, labels)
 
 
-def _records(which: Database, folder: Path, fs: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The records to read; PTB-XL has each at two rates, the nearer one above is taken where all are there."""
-    there, missing = records_present(which, folder)
-    if which.layout == "ptbxl" and fs > 100:
-        high = tuple(name.removesuffix("_lr") + "_hr" for name in there if name.endswith("_lr"))
-        at_500 = {path.stem for path in folder.glob("records500/*/*_hr.hea")}
-        if not high or at_500.issuperset(high):
-            return high or there, missing
-        say(f"not all records are there at 500 Hz: those at 100 Hz are resampled to {fs:g} Hz")
-    return there, missing
-
-
 def _only(there: tuple[str, ...], begin: str, which: Database) -> tuple[str, ...]:
     found = tuple(name for name in there if name.startswith(begin))
     if not found:
@@ -111,16 +100,7 @@ def _only(there: tuple[str, ...], begin: str, which: Database) -> tuple[str, ...
 
 def fold_of(which: Database, folder: Path) -> dict[str, int]:
     """Fold of each record, where the publisher has folds; else nothing."""
-    if which.layout != "ptbxl":
-        return {}
-    from ecglens.recordings.ptbxl_reader import ptbxl_table
-
-    table = ptbxl_table(folder)
-    return {
-        name: int(fold)
-        for column in ("record100", "record500")
-        for name, fold in zip(table[column], table["strat_fold"], strict=True)
-    }
+    return ptbxl_folds(folder) if which.layout == "ptbxl" else {}
 
 
 def make_split(name: str, examples: Examples, folds: dict[str, int], seed: int, fifth: int = 0) -> NDArray[np.str_]:
@@ -136,7 +116,7 @@ def make_split(name: str, examples: Examples, folds: dict[str, int], seed: int, 
     elif name == "patients":
         split = _by_group(examples.column("patient").astype(str), seed)
     elif name == "fifths":
-        place = _places(examples.column("patient").astype(str), seed)
+        place = random_places(examples.column("patient").astype(str), seed)
         part = (5 * place).astype(int)
         split = np.where(part == fifth, TEST, np.where(part == (fifth + 1) % 5, VALIDATION, TRAIN))
     else:
@@ -162,16 +142,8 @@ def _say_what_was_found(remarks: list[str], skipped: list[Skipped], n_records: i
 
 
 def _by_group(groups: NDArray[np.str_], seed: int) -> NDArray[np.str_]:
-    place = _places(groups, seed)
+    place = random_places(groups, seed)
     return np.where(place < _TESTED, TEST, np.where(place < _TESTED + _VALIDATED, VALIDATION, TRAIN))
-
-
-def _places(groups: NDArray[np.str_], seed: int) -> NDArray[np.float64]:
-    """Where each example's group stands in a random order of the groups, over 0 and under 1."""
-    names, who = np.unique(groups, return_inverse=True)
-    place = np.empty(len(names))
-    place[np.random.default_rng([seed, 21]).permutation(len(names))] = (np.arange(len(names)) + 0.5) / len(names)
-    return place[who]
 
 
 def _single_label(examples: Examples, seed: int) -> NDArray[np.str_]:
