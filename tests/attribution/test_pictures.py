@@ -246,6 +246,7 @@ REFUSED = {
     "lead-shapley": "a picture has no leads",
     "lead-shapley-sampled": "a picture has no leads",
     "deletion-mask": "its mask is smooth in time",
+    "channel-cam": "it was made for signals",
     "mean-activation": "it reads the signal itself",
     "r-window": "R peaks are known in samples, not in columns",
 }

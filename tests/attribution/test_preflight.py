@@ -193,7 +193,7 @@ def test_refusals_are_those_that_the_methods_need():
         name: set(preflight(created(name, examples), created(name, examples).inputs(examples)[0]).refused)
         for name in ("resnet", "jones-cnn", "jones-lstm")
     }
-    cams = {"grad-cam", "hires-cam", "grad-cam++", "guided-grad-cam", "cam", "mean-activation"}
+    cams = {"grad-cam", "hires-cam", "grad-cam++", "guided-grad-cam", "channel-cam", "cam", "mean-activation"}
     assert refused["resnet"] == {"cam"}
     assert refused["jones-cnn"] == {"cam", "guided-backprop", "guided-grad-cam"}
     assert refused["jones-lstm"] >= cams | {"lrp-epsilon", "lrp-alpha-beta"}

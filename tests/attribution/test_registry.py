@@ -12,8 +12,8 @@ from ecglens.errors import EcglensError
 
 _NAMES = {
     "saliency", "input-x-gradient", "guided-backprop", "smoothgrad", "integrated-gradients", "expected-gradients",
-    "grad-cam", "hires-cam", "grad-cam++", "guided-grad-cam", "cam", "deeplift", "lrp-epsilon", "lrp-alpha-beta",
-    "occlusion", "lead-shapley", "lead-shapley-sampled", "deletion-mask", "mean-activation",
+    "grad-cam", "hires-cam", "grad-cam++", "guided-grad-cam", "channel-cam", "cam", "deeplift", "lrp-epsilon",
+    "lrp-alpha-beta", "occlusion", "lead-shapley", "lead-shapley-sampled", "deletion-mask", "mean-activation",
     "uniform", "random", "magnitude", "slope", "r-window",
 }  # fmt: skip
 

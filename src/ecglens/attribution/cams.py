@@ -98,6 +98,36 @@ def guided_grad_cam(batch: Pass, relu: bool = True) -> Tensor:
 
 
 @register(
+    "channel-cam",
+    Card(
+        equation="sum over cells of (mean over channels of df/dA) A, for each channel; min-max; 0 below its 95th percentile",
+        source="Habeeb 2024, as its code does Grad-CAM: the gradient is averaged over the wrong axis",
+        passes="1 forward, the backward of the head",
+        signed=False, leads=False, resolution="channels of the CAM layer, drawn as if they were time", needs=("cam layer",),
+        blind_to="time: it has a number for each channel and none for a place; leads apart; see grad-cam",
+        not_pictures="it was made for signals: its channels are stretched over the time",
+        graph=True,
+    ),
+)  # fmt: skip
+def channel_cam(batch: Pass, percentile: float = 95.0) -> Tensor:
+    """(example, 1, channel) in [0, 1]; all 0 where all channels are alike.
+
+    The authors average over the batch too; here each example is on its own. Raises EcglensError where percentile is not
+    from 0 to 100.
+    """
+    if not 0 <= percentile <= 100:
+        raise EcglensError(f"percentile is {percentile:g}; expected 0 (nothing is cut off) to 100")
+    weights = batch.activation_gradient.mean(dim=1, keepdim=True)  # one for each cell, where Grad-CAM has one for each channel
+    values = (weights * batch.activations.detach()).sum(dim=2)
+    low, high = values.amin(dim=1, keepdim=True), values.amax(dim=1, keepdim=True)
+    values = torch.where(high > low, (values - low) / torch.where(high > low, high - low, 1.0), 0.0)
+    # the smallest value that is not below the percentile, whose own place is between two values
+    rank = math.ceil(percentile / 100 * (values.shape[1] - 1) - 1e-9)
+    floor = values.sort(dim=1).values[:, rank : rank + 1]
+    return torch.where(values < floor, 0.0, values)[:, None]
+
+
+@register(
     "cam",
     Card(
         equation="sum over channels of w[class, channel] A: its mean over time plus the bias is the logit",
@@ -154,8 +184,11 @@ def linear_head(classifier: Classifier) -> tuple[nn.Linear, slice]:
     try:
         from ecglens.attribution.passes import undisturbed
 
+        inputs = [probe.reshape(2, *classifier.input_shape)]
+        if classifier.context == "span":  # of half of it: a mean over the span alone must not pass for one over all
+            inputs.append(torch.tensor([[0, max(classifier.length // 2, 1)]], device=probe.device).expand(2, 2))
         with undisturbed(module), torch.no_grad():
-            logits = module(probe.reshape(2, *classifier.input_shape))
+            logits = module(*inputs)
     finally:
         for hook in hooks:
             hook.remove()

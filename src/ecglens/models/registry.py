@@ -10,7 +10,19 @@ from pathlib import Path
 from torch import nn
 
 from ecglens.errors import EcglensError, choose
-from ecglens.models import cnn_gap, ecgnet, ecgnet_cam, hannun, jones_cnn, jones_lstm, resnet, resnet50, small2d, zihlmann
+from ecglens.models import (
+    cnn_gap,
+    ecgnet,
+    ecgnet_cam,
+    hannun,
+    jones_cnn,
+    jones_lstm,
+    resnet,
+    resnet34,
+    resnet50,
+    small2d,
+    zihlmann,
+)
 from ecglens.models.classifier import Classifier
 from ecglens.models.pictured import Pictured
 from ecglens.models.rasteriser import SIZE, Rasteriser
@@ -70,6 +82,19 @@ MODELS = {
     ),
     "cnn-gap-short": ModelCard(
         cnn_gap.build_with_short_cuts, "`cnn-gap` with short cuts around its blocks", cnn_gap.MIN_LENGTH, "tail"
+    ),
+    "resnet34-1d": ModelCard(
+        resnet34.build,
+        "Habeeb 2024 after Zhang 2020; layers from Zhang's public code",
+        resnet34.MIN_LENGTH,
+        "cells",
+    ),
+    "resnet34-1d-masked": ModelCard(
+        resnet34.build_masked,
+        "`resnet34-1d` whose pools leave padding out",
+        resnet34.MIN_LENGTH,
+        "cells",
+        "span",
     ),
     "resnet50": ModelCard(
         _pictured_resnet50,
