@@ -290,7 +290,7 @@ def test_a_word_that_is_not_understood_is_one_line_before_any_work(
 
 def test_an_unknown_study_is_one_line(ecglens: Callable, tmp_path: Path) -> None:
     done = ecglens("run", "jones2021", "--out", tmp_path / "run")
-    known = "did you mean 'jones2020'? (choose from: jones2020, lin2020, varandas2021, vijayarangan2020)"
+    known = "did you mean 'jones2020'? (choose from: habeeb2024, jones2020, lin2020, varandas2021, vijayarangan2020)"
     assert done.complaint == f"ecglens: unknown study 'jones2021'; {known}"
     assert not (tmp_path / "run").exists()
 

@@ -123,7 +123,12 @@ def test_a_word_that_is_no_command_or_option_ends_with_two(ecglens: Callable, wo
 
 @pytest.mark.parametrize(
     ("option", "value", "study"),
-    [("--set-number", "1", "varandas2021"), ("--loss", "wbce", "lin2020"), ("--database", "ptbxl", "lin2020")],
+    [
+        ("--set-number", "1", "varandas2021"),
+        ("--loss", "wbce", "lin2020"),
+        ("--database", "ptbxl", "lin2020"),
+        ("--train", "both", "habeeb2024"),
+    ],
 )
 def test_an_option_of_one_study_is_refused_by_all_others(
     ecglens: Callable, tiny_data: Path, tmp_path: Path, option: str, value: str, study: str
@@ -144,7 +149,7 @@ def test_a_study_is_given_the_options_of_its_card(
 
     given: list[dict[str, object]] = []
     monkeypatch.setattr(f"{STUDIES[study].module}.ask", asked)
-    values = {"set_number": 2, "loss": "wbce", "database": "ptbxl"}
+    values = {"set_number": 2, "loss": "wbce", "database": "ptbxl", "train": "cpsc"}
     own = {word: values[word] for word in STUDIES[study].words}
     words = [each for word, value in own.items() for each in (f"--{word.replace('_', '-')}", value)]
     assert "enough" in ecglens("run", study, *words, "--out", tmp_path / "run").complaint

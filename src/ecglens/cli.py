@@ -103,8 +103,8 @@ def data_verify(name: str, folder: Path | None) -> None:
     "--model",
     help="jones2020: cnn, lstm, resnet or resnet-rr.  vijayarangan2020: ecgnet, ecgnet-cam, hannun, zihlmann, or all for the "
     "paper's comparison table.  varandas2021: resnet50, small2d or resnet (1-D).  lin2020: cnn-gap or "
-    "cnn-gap-short.  [default: cnn as published, else resnet; "
-    "ecgnet-cam; resnet50 as published, else small2d; cnn-gap]",
+    "cnn-gap-short.  habeeb2024: resnet34-1d or resnet34-1d-masked.  [default: cnn as published, else resnet; ecgnet-cam; "
+    "resnet50 as published, else small2d; cnn-gap; resnet34-1d]",
 )
 @click.option(
     "--split",
@@ -118,6 +118,7 @@ def data_verify(name: str, folder: Path | None) -> None:
 @click.option(
     "--database", help="lin2020: cinc2020, ptbxl or cpsc2018, the folder of that name in --data.  [default: cinc2020]"
 )
+@click.option("--train", help="habeeb2024: cpsc, ptbxl, both or cpsc-then-ptbxl.  [default: both]")
 @click.option("--loss", help="lin2020: wbce or macro-obs.  [default: macro-obs, wbce for classes without Challenge weights]")
 @click.option(
     "--classes",
@@ -131,8 +132,8 @@ def data_verify(name: str, folder: Path | None) -> None:
     "--data",
     "folder",
     type=_FOLDER,
-    help="Folder that holds mitdb/ (lin2020: ptbxl/ and the like), a folder made by 'ecglens simulate', or 'simulated'.  "
-    "[default: $ECGLENS_DATA, cache, PhysioNet]",
+    help="Folder that holds mitdb/ (lin2020, habeeb2024: ptbxl/ and the like), a folder made by 'ecglens simulate', or "
+    "'simulated'.  [default: $ECGLENS_DATA, cache, PhysioNet]",
 )
 @click.option("--or-simulated", is_flag=True, help="Where no real database can be had, take the built-in simulated cohort.")
 @click.option("--out", type=_FOLDER, required=True, help="The run folder to write.")

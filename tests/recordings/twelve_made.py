@@ -24,6 +24,42 @@ def heart(fs: float = 500, seconds: float = 10, *, height: float = 1.0, seed: in
     return height * np.stack([*limb, *chest])
 
 
+def irregular(seconds: float, *, height: float = 1.0, seed: int) -> np.ndarray:
+    """A heart at 250 Hz whose beats come when they like, so that no two records are alike; (lead, time) in mV."""
+    sizes = np.random.default_rng(seed).integers(150, 300, round(2 * seconds))
+    beats = [heart(250, 2, height=height, seed=seed)[:, 75 : 75 + n] for n in sizes]
+    return np.concatenate(beats, axis=1)[:, : round(250 * seconds)]
+
+
+def write_ptbxl(folder: Path, signals: dict[int, np.ndarray], about: dict[int, dict[str, object]]) -> None:
+    """PTB-XL's official folder at 100 Hz: signals (lead, time) in mV by ecg_id, and what its table says of each."""
+    import csv
+    import json
+
+    import wfdb
+
+    statements = {"NORM": "NORM", "AFIB": "", "PVC": "", "STD_": "", "SR": "", "IMI": "MI", "PACE": "", "1AVB": "CD"}
+    columns = ["ecg_id", "patient_id", "age", "sex", "scp_codes", "heart_axis", "strat_fold", "filename_lr", "filename_hr"]
+    rows = []
+    for number, signal in signals.items():
+        name, place = f"{number:05d}", f"{number // 1000 * 1000:05d}"
+        where = folder / "records100" / place
+        where.mkdir(parents=True, exist_ok=True)
+        wfdb.wrsamp(
+            f"{name}_lr", fs=100, units=["mV"] * 12, sig_name=[lead.upper() for lead in LEADS], p_signal=signal.T,
+            fmt=["16"] * 12, adc_gain=[1000.0] * 12, baseline=[0] * 12, write_dir=str(where),
+        )  # fmt: skip
+        files = {"filename_lr": f"records100/{place}/{name}_lr", "filename_hr": f"records500/{place}/{name}_hr"}
+        rows.append({"ecg_id": number, "age": 60.0, "sex": 0, "heart_axis": "MID"} | files | about[number])
+    with (folder / "ptbxl_database.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows([row | {"scp_codes": json.dumps(row["scp_codes"]).replace('"', "'")} for row in rows])
+    with (folder / "scp_statements.csv").open("w", newline="") as file:
+        file.write(",description,diagnostic,form,rhythm,diagnostic_class\n")
+        file.writelines(f"{code},x,{'1.0' if known else ''},,,{known}\n" for code, known in statements.items())
+
+
 def write_challenge(
     folder: Path,
     name: str,

@@ -36,7 +36,7 @@ from ecglens.studies.sources import Sources
 from ecglens.training.challenge import challenge_score
 from ecglens.training.thresholds import choose_thresholds
 from made import make_examples
-from recordings.twelve_made import heart, units, write_challenge
+from recordings.twelve_made import irregular, units, write_challenge
 
 _SINUS, _AF, _LBBB = "426783006", "164889003", "164909002"
 _TABLES = {
@@ -46,13 +46,6 @@ _TABLES = {
 _FAST = ("epochs=2", "batch=8", "fs=50", "rate=0.003")
 
 
-def _irregular(seconds: float, *, height: float = 1.0, seed: int) -> np.ndarray:
-    """A heart at 250 Hz whose beats come when they like: no two records are alike."""
-    sizes = np.random.default_rng(seed).integers(150, 300, round(2 * seconds))
-    beats = [heart(250, 2, height=height, seed=seed)[:, 75 : 75 + n] for n in sizes]
-    return np.concatenate(beats, axis=1)[:, : round(250 * seconds)]
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixty records of three kinds, told by their height; some with two classes, some long, one broken."""
@@ -60,7 +53,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(60):
         code, height = ((_SINUS, 0.6), (_AF, 1.2), (f"{_AF},{_LBBB}", 1.8))[number % 3]
         seconds = 25 if number % 10 == 0 else 7 if number % 10 == 1 else 10
-        signal = _irregular(seconds, height=height, seed=number)
+        signal = irregular(seconds, height=height, seed=number)
         comments = ("Age: 60", "Sex: Female", f"Dx: {code}")
         write_challenge(folder / "cinc2020" / "records", f"A{number:04d}", units(signal), fs=250, comments=comments)
     write_challenge(folder / "cinc2020" / "records", "A9999", np.zeros((12, 2500)), fs=250)
@@ -456,7 +449,7 @@ def test_records_that_a_net_has_learnt_from_do_not_test_it_under_another_name(
     for number in range(40):
         comments = ("Age: 60", "Sex: Female", f"Dx: {(_SINUS, _AF)[number % 2]}")
         for folder, name, seed, late in ((first, "A", number, 0), (second, "B", number + 30, 25)):
-            signal = units(_irregular(11, seed=seed)[:, late : late + 2500])
+            signal = units(irregular(11, seed=seed)[:, late : late + 2500])
             write_challenge(folder / "cinc2020" / "records", f"{name}{number:04d}", signal, fs=250, comments=comments)
     done = short_run(tmp_path / "run", "--data", first, "--stop-after", "training")
     assert done.code == 0, done.err

@@ -72,7 +72,7 @@ def sheet(table: pd.DataFrame, name: str, caption: str, *, digits: int = 3) -> S
     whole = [pd.api.types.is_integer_dtype(kind) for kind in table.dtypes]
 
     def text(value: Any, is_whole: bool) -> str:
-        if value is None or value != value:
+        if value is None or value is pd.NA or value != value:
             return ""
         if isinstance(value, bool):
             return "yes" if value else "no"

@@ -1,4 +1,4 @@
-"""A square table of numbers from 0 to 1, by class and class, as a picture with the numbers in it."""
+"""Tables of numbers, by class and class or by class and lead, as pictures with the numbers in them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecglens.report.figures import GREY
-from ecglens.report.paper import INK, SEQUENTIAL, new_figure, place
+from ecglens.report.paper import DIVERGING, INK, SEQUENTIAL, new_figure, place
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,6 +32,32 @@ def class_matrix(values: NDArray[np.floating], names: list[str], title: str, row
     axes.set_xlabel(columns, fontsize=7)
     axes.set_ylabel(rows, fontsize=7)
     axes.set_title(title, fontsize=8.5, loc="left", weight="bold")
+    for spine in axes.spines.values():
+        spine.set_color(GREY)
+    return figure
+
+
+def lead_matrix(
+    values: NDArray[np.floating], names: list[str], leads: tuple[str, ...], title: str, *, signed: bool, full: float = 0.3
+) -> Figure:
+    """values (class, lead), written to two places, NaN left white; full colour at `full`, signed: from -`full` on."""
+    margin = 1.6 * max(map(len, names)) + 6
+    width, height = 9.0 * len(leads), _CELL * len(names)
+    figure = new_figure(width + margin + 16, height + 22)
+    axes = place(figure, margin, 10, width, height)
+    low = -full if signed else 0.0
+    drawn = axes.imshow(values, cmap=DIVERGING if signed else SEQUENTIAL, vmin=low, vmax=full, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        if not np.isnan(value):
+            colour = "white" if abs(value) > 0.65 * full else INK
+            axes.text(column, row, f"{value:.2f}".replace("0.", "."), ha="center", va="center", fontsize=6, color=colour)
+    axes.set_xticks(range(len(leads)), leads, fontsize=6.5)
+    axes.set_yticks(range(len(names)), names, fontsize=6.5)
+    axes.tick_params(length=0)
+    axes.set_title(title, fontsize=8.5, loc="left", weight="bold")
+    bar = figure.colorbar(drawn, cax=place(figure, margin + width + 2, 10, 2, height))
+    bar.ax.tick_params(labelsize=5.5, length=1)
+    bar.set_label("share", fontsize=6)
     for spine in axes.spines.values():
         spine.set_color(GREY)
     return figure

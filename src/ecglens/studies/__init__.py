@@ -43,4 +43,11 @@ STUDIES = {
         "ecglens.studies.lin2020",
         words=("loss", "database"),
     ),
+    "habeeb2024": StudyCard(
+        "Improved generalization and interpretability of a deep learning model for automatic diagnosis of 12-lead ECG",
+        "Habeeb, Goyal; 2024, on Zhang, Yuan, Zhang 2020",
+        ("cinc2020 (CPSC2018's records)", "ptbxl"),
+        "ecglens.studies.habeeb2024",
+        words=("train",),
+    ),
 }

@@ -44,8 +44,7 @@ def write_report(run: Run, beside: Run | None = None) -> Path:
             sides[_name(other)] = other
     sections = [
         _asked(source), _data(source), scores_section(source, sides), maps_section(source), spike_section(source),
-        rates_section(source),        _recipes(source), _meaning(),
-        _label_map(source),
+        rates_section(source), _recipes(source), _meaning(), _label_map(source),
     ]  # fmt: skip
     data = run.about["data"]
     banner = f"REAL ECGs: {data['title']}. {NOT_FOR_PATIENTS}" + (" A quick run." if source.asked["quick"] else "")

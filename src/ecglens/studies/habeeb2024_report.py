@@ -1,0 +1,252 @@
+"""The report of habeeb2024: from the tables of a run folder to one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ecglens.errors import EcglensError
+from ecglens.report.html import Section, sheet, with_intervals, write_html
+from ecglens.runs import Run
+from ecglens.studies.habeeb2024_published import TABLE_1, TABLE_2, TABLE_3
+from ecglens.studies.habeeb2024_recipe import CPSC, FOLDS, PTBXL, TRAININGS
+from ecglens.studies.habeeb2024_report_maps import leads_section, maps_section
+from ecglens.studies.sources import NOT_FOR_PATIENTS, Sources, blamed
+
+PAPER = "Habeeb, Goyal 2024: ResNet34-1d of Zhang, Yuan, Zhang 2020 on CPSC2018 and PTB-XL, SHAP and Grad-CAM"
+WORDS = {CPSC: "CPSC2018", PTBXL: "PTB-XL"}
+_METRICS = ("precision", "recall", "f1", "auc")
+_TRAINED = {"cpsc": 0, "cpsc-then-ptbxl": 1, "both": 2}  # columns of the paper's Table 3
+
+
+def redraw(run: Run, beside: Run | None = None) -> Path:
+    """`write_report` for folders that may have been changed since; raises EcglensError where they do not hold a whole run.
+
+    beside: a run of another training, or of the other map of labels.
+    """
+    for each in (run, beside):
+        if each is not None:
+            each.expect_complete()
+            if each.about["asked"]["study"] != "habeeb2024":
+                raise EcglensError(f"{each.path} is a run of {each.about['asked']['study']}; expected one of habeeb2024")
+    with blamed(run):
+        return write_report(run, beside)
+
+
+def write_report(run: Run, beside: Run | None = None) -> Path:
+    """Draw all figures from the tables and write report.html."""
+    source = Sources(run)
+    sides = {_name(source): source}
+    if beside is not None:
+        with blamed(beside):
+            other = Sources(beside)
+            _expect_apart(source, other)
+            sides[_name(other)] = other
+    sections = [
+        _asked(source), _records(source), _origin(source), _scores(source, sides), leads_section(source), maps_section(source),
+        _recipes(source), _meaning(),
+        *(_label_map(source, hospital) for hospital in (CPSC, PTBXL)),
+    ]  # fmt: skip
+    banner = f"REAL ECGs: CPSC2018 and PTB-XL. {NOT_FOR_PATIENTS}" + (" A quick run." if source.asked["quick"] else "")
+    path = run.path / "report.html"
+    write_html(path, f"habeeb2024, {source.asked['recipe_name']}: trained {_name(source)}", banner, _facts(source), sections)
+    return path
+
+
+def _name(source: Sources) -> str:
+    """What tells a run from another one."""
+    asked = source.asked
+    return f"{asked['train']}, {source.recipe['labels']} labels{', quick' if asked['quick'] else ''}, seed {asked['seed']}"
+
+
+def _expect_apart(source: Sources, other: Sources) -> None:
+    """Only nets that are tested on the same records can stand beside each other."""
+    if _name(source) == _name(other):
+        raise EcglensError(f"{other.run.path} and {source.run.path} are both '{_name(source)}': nothing tells them apart")
+    for key in ("folds", "seconds", "fs"):
+        if source.recipe[key] != other.recipe[key]:
+            raise EcglensError(
+                f"{other.run.path} has {key} {other.recipe[key]}, {source.run.path} {source.recipe[key]}: they "
+                "are not tested on "
+                "the same records alike; expected the same"
+            )
+    if source.asked["seed"] != other.asked["seed"]:
+        raise EcglensError(f"{other.run.path} has another seed than {source.run.path}, and so other folds of CPSC2018")
+
+
+def _facts(source: Sources) -> list[tuple[str, str]]:
+    about, data = source.run.about, source.run.about["data"]
+    return [
+        ("paper", PAPER),
+        ("data", f"{data['database']}, {len(data['records'])} records; {data['licence']}"),
+        ("training", TRAININGS[source.asked["train"]]),
+        ("test", f"CPSC2018: every record by a net that has not seen it; PTB-XL: {FOLDS[source.recipe['folds']]}"),
+        ("seed", str(source.asked["seed"])),
+        ("made by", f"ecglens {about['ecglens']}, torch {about['libraries']['torch']}, {about['started'][:10]}"),
+    ]
+
+
+def _said(source: Sources, hospital: str, key: str) -> str:
+    value, low, high = (source.metrics.get(f"test.{hospital}.{key}{end}") for end in ("", "_low", "_high"))
+    if value is None:
+        return "not known"
+    unit = "patients" if hospital == PTBXL else "records"
+    return f"{value:.3f}" + ("" if low is None or high is None else f" (95 % over {unit} {low:.3f} to {high:.3f})")
+
+
+def _asked(source: Sources) -> Section:
+    metrics = source.metrics
+    text = [
+        "One network reads twelve leads of two hospitals, CPSC2018 in China and PTB-XL in Germany, and says "
+        "which of nine classes "
+        f"hold. Trained {TRAININGS[source.asked['train']]}.",
+        *(
+            f"On {metrics[f'test.{hospital}.n']} records of {WORDS[hospital]} the macro AUC is "
+            f"{_said(source, hospital, 'macro_auc')} over the "
+            f"{9 - metrics[f'test.{hospital}.classes_without_positives']} classes "
+            f"that occur, {_known(metrics[f'test.{hospital}.frequent_macro_auc'])} over the "
+            f"{len(metrics[f'test.{hospital}.frequent'])} with ten or more records "
+            f"({', '.join(metrics[f'test.{hospital}.frequent'])})."
+            for hospital in (CPSC, PTBXL)
+        ),
+        f"From a record's length alone the hospital can be told with an AUC of {metrics['origin.length_bound']:.3f}: "
+        f"{metrics['origin.cpsc_exactly_10_s']:.0%} of CPSC2018's records last exactly the 10 s of PTB-XL's.",
+    ]
+    return Section("What came out", text)
+
+
+def _known(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.3f}"
+
+
+def _records(source: Sources) -> Section:
+    counts = source.table("label-counts")
+    shared = source.run.about["shared_signals"]
+    text = [
+        "Each record has its classes by a table in the package. As published, a statement of PTB-XL counts where "
+        "its likelihood is "
+        "above 0, which drops rhythms (their likelihood is 0 by design), and paced rhythms count as premature atrial beats.",
+        f"{len(shared)} records are in both sets, found by their signals; they are not used."
+        if shared
+        else "No record is in both sets, by their signals.",
+    ]
+    paper = pd.DataFrame([{"class": name, "paper, records": row[0], "paper, %": row[1]} for name, row in TABLE_1.items()])
+    cpsc, ptbxl = (
+        counts[counts["hospital"] == hospital].drop(columns="hospital").dropna(axis=1, how="all").convert_dtypes()
+        for hospital in (CPSC, PTBXL)
+    )
+    sides = source.table("sides").convert_dtypes()
+    sides["side"] = [f"{WORDS[whose]}, {side}" for whose, side in zip(sides["hospital"], sides["side"], strict=True)]
+    of_class = sides.pivot(index="class", columns="side", values="n").reindex(list(TABLE_1)).reset_index()
+    sheets = [
+        sheet(cpsc, "", "CPSC2018 by class"),
+        sheet(ptbxl.merge(paper, on="class", how="left"), "label-counts",
+              "Table 1: PTB-XL by class and map, ours beside the paper's 21,541 records"),
+        sheet(of_class, "sides", "Records of each class on each side"),
+    ]  # fmt: skip
+    left_out = [f"Left out: {item['record']}: {item['reason']}." for item in source.run.about["data"]["skipped"][:8]]
+    return Section("The records and their labels", text + left_out, sheets)
+
+
+def _origin(source: Sources) -> Section:
+    table = source.table("origin")
+    table = with_intervals(table.rename(columns={"low": "auc_low", "high": "auc_high"}), ["auc"])
+    shown = [name for name in ("from", "class", "n", "auc", "shuffled", "shuffled_high", "why_not") if name in table]
+    padded = source.recipe["seconds"] > 10
+    text = [
+        "A probe, cross-validated over patients, guesses the hospital from a record. Where it can, a net may use "
+        "the hospital as "
+        "a sign of a class that is common there.",
+        f"By length alone no rule can do better than {source.metrics['origin.length_bound']:.3f} on these records (exact).",
+        "The net sees records padded with zeros to one length here, and the zeros tell the length."
+        if padded
+        else f"Every record is cut to its last {source.recipe['seconds']:g} s here, so the net cannot see a length.",
+    ]
+    return Section("What tells the hospital", text, [sheet(table[shown], "origin", "How well the hospital can be told")])
+
+
+def _scores(source: Sources, sides: dict[str, Sources]) -> Section:
+    rows: list[dict[str, Any]] = []
+    for key, words in (("macro_auc", "macro AUC"), ("frequent_macro_auc", "macro AUC, classes with 10 records"),
+                       ("macro_f1", "macro F1"), ("accuracy", "all classes of a record right")):  # fmt: skip
+        rows += [
+            {"tested on": WORDS[hospital], "": words} | {name: _said(each, hospital, key) for name, each in sides.items()}
+            for hospital in (CPSC, PTBXL)
+        ]
+    sheets = [sheet(pd.DataFrame(rows), "", "Tested on each hospital (metrics.json)")]
+    for hospital in (CPSC, PTBXL):
+        table = with_intervals(source.table(f"per_class-{hospital}"), list(_METRICS), digits=2)
+        sheets.append(
+            sheet(
+                table[["class", "support", "predicted", *_METRICS]],
+                f"per_class-{hospital}",
+                f"Class by class, {WORDS[hospital]}",
+            )
+        )
+    sheets += [sheet(pd.DataFrame(each), "", words) for each, words in _beside_the_paper(sides)]
+    text = [
+        "Every net is tested on the same records: all of CPSC2018, each by a net that has not seen it, and "
+        "PTB-XL's test side. A "
+        "class without a record there has no figures and enters no mean.",
+        "The paper's Table 3 compares nets on different records (the first on CPSC2018's fold, the others on a "
+        "fold of both), and "
+        "its Table 2 blames the net for what is partly the labels: by its own map a paced rhythm is a premature atrial beat.",
+    ]
+    return Section("How good is it, here and there", text, sheets)
+
+
+def _beside_the_paper(sides: dict[str, Sources]) -> list[tuple[list[dict[str, Any]], str]]:
+    """Tables 2 and 3 of the paper with ours: rows and caption of each."""
+    two: list[dict[str, Any]] = []
+    three: list[dict[str, Any]] = []
+    for k, name in enumerate(TABLE_1):
+        row: dict[str, Any] = {"class": name}
+        for metric in ("f1", "auc"):
+            row |= {f"paper, {metric}, CPSC": TABLE_2[metric][0][k], f"paper, {metric}, PTB-XL": TABLE_2[metric][1][k]}
+        for side, source in sides.items():
+            for hospital in (CPSC, PTBXL):
+                value = source.metrics.get(f"test.{hospital}.per_class.{name}.auc")
+                row[f"ours, auc, {WORDS[hospital]}: {side}"] = value
+        two.append(row)
+        row = {"class": name}
+        for column, training in enumerate(("Original", "Ours_1", "Ours_2")):
+            row[f"paper, auc, {training}"] = TABLE_3["auc"][column][k]
+        for side, source in sides.items():
+            if source.asked["train"] in _TRAINED:
+                pair = [source.metrics.get(f"test.{hospital}.per_class.{name}.auc") for hospital in (CPSC, PTBXL)]
+                row |= {f"ours, {WORDS[each]}: {side}": value for each, value in zip((CPSC, PTBXL), pair, strict=True)}
+        three.append(row)
+    return [
+        (two, "Table 2: trained on CPSC2018, tested on both hospitals"),
+        (three, "Table 3: the three trainings"),
+    ]
+
+
+def _recipes(source: Sources) -> Section:
+    table = source.table("recipes").map(lambda value: f"{value:g}" if isinstance(value, float) and value == value else value)
+    return Section(
+        "As published and corrected",
+        ["The two recipes differ in these options. 'This run' may differ from both by --set or --quick."],
+        [sheet(table, "recipes", "What the paper did, what we would do, and why")],
+    )
+
+
+def _meaning() -> Section:
+    text = [
+        "A lead's Shapley value says what the lead adds to the class's logit, averaged over all orders in which "
+        "leads can come in, "
+        "where an absent lead is the mean signal of a hospital. It says nothing about where in the lead, and it changes with "
+        "whose mean it is: the two backgrounds stand beside each other.",
+        "Grad-CAM has one curve for all leads: bars drawn on twelve leads are one statement, not twelve.",
+        f"Every figure is in figures/ as SVG, every table in tables/ as CSV. {NOT_FOR_PATIENTS}",
+    ]
+    return Section("What this means, and what it does not", text)
+
+
+def _label_map(source: Sources, hospital: str) -> Section:
+    told = source.run.about["clips"][hospital]
+    table = source.table(f"label-map-{hospital}")
+    text = [f"{told['map']}; {told['source']}.", *told["warnings"]]
+    return Section(f"Label map of {WORDS[hospital]}", text, [sheet(table, f"label-map-{hospital}", "Diagnosis to class")])

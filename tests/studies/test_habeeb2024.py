@@ -1,0 +1,205 @@
+"""habeeb2024 from files to the report, on small records of two hospitals."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.signal import resample_poly
+
+from ecglens.models import load
+from ecglens.runs import open_run
+from ecglens.studies.habeeb2024 import FREQUENT, ask, prepare
+from ecglens.studies.habeeb2024_recipe import REASONS, recipe_for
+from ecglens.studies.options import differences
+from ecglens.training.multilabel import rankings, score_multilabel
+from ecglens.training.thresholds import choose_thresholds
+from recordings.twelve_made import irregular, units, write_challenge, write_ptbxl
+
+_CODES = (("426783006", {"NORM": 100.0, "SR": 0.0}), ("164889003", {"AFIB": 0.0}), ("164884008", {"PVC": 100.0, "SR": 0.0}))
+_FAST = ("epochs=1", "batch=16", "fs=10", "least_steps=0", "explained=1", "rate=0.001")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty records of CPSC2018 of 10 to 16 s, one of them PTB-XL's as well, and sixty of PTB-XL, three kinds each."""
+    folder = tmp_path_factory.mktemp("data")
+    signals, about = {}, {}
+    for number in range(1, 61):
+        signals[number] = resample_poly(irregular(10, height=0.6 + 0.5 * (number % 3), seed=number), 2, 5, axis=1)
+        about[number] = {
+            "patient_id": float(number // 2),
+            "scp_codes": _CODES[number % 3][1],
+            "strat_fold": 1 + number // 2 % 10,
+        }
+    write_ptbxl(folder / "ptbxl", signals, about)
+    for number in range(30):
+        seconds = 10 if number % 3 else 16
+        signal = irregular(seconds, height=0.6 + 0.5 * (number % 3), seed=5 if number == 7 else 100 + number)
+        comments = ("Age: 60", "Sex: Female", f"Dx: {_CODES[number % 3][0]}")
+        write_challenge(folder / "cinc2020" / "records", f"A{number:04d}", units(signal), fs=250, comments=comments)
+    write_challenge(folder / "cinc2020" / "records", "HR0001", units(irregular(10, seed=999)), fs=250)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def short_run(ecglens: Callable[..., Any], data: Path) -> Callable[..., Any]:
+    def call(out: Path, *words: object) -> Any:
+        settings = tuple(word for setting in _FAST for word in ("--set", setting))
+        return ecglens("run", "habeeb2024", *settings, "--data", data, "--out", out, *words)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def run(short_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("habeeb") / "run"
+    done = short_run(out, "--train", "ptbxl")
+    assert done.code == 0, done.err
+    return out
+
+
+def _metrics(run: Path) -> dict[str, Any]:
+    return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+
+
+def _words(run: Path) -> str:
+    page = re.sub(r"<(style|script|svg)\b.*?</\1>", "", (run / "report.html").read_text(encoding="utf-8"), flags=re.S)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+def _answers(run: Path, hospital: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    rows = pd.read_csv(run / "predictions.csv", dtype={"patient": str})
+    rows = rows[rows["hospital"] == hospital]
+    classes = _metrics(run)["classes"]
+    truth, p, said = (rows[[f"{before}{name}" for name in classes]].to_numpy() for before in ("", "p_", "answered_"))
+    return truth.astype(bool), p, said.astype(bool), rows["patient"].to_numpy().astype(str)
+
+
+def test_scores_of_each_hospital_follow_from_its_predictions(run: Path) -> None:
+    metrics = _metrics(run)
+    for hospital, n in (("cpsc", 29), ("ptbxl", 6)):
+        truth, p, said, patients = _answers(run, hospital)
+        assert len(truth) == n
+        wanted = score_multilabel(truth, p, said, patients, tuple(metrics["classes"]))
+        assert metrics[f"test.{hospital}.macro_auc"] == pytest.approx(wanted.flat["macro_auc"])
+        assert metrics[f"test.{hospital}.macro_f1"] == pytest.approx(wanted.flat["macro_f1"])
+        auc, _ = rankings(truth, p)
+        many = truth.sum(0) >= FREQUENT
+        assert metrics[f"test.{hospital}.frequent"] == [c for c, some in zip(metrics["classes"], many, strict=True) if some]
+        if many.any():
+            assert metrics[f"test.{hospital}.frequent_macro_auc"] == pytest.approx(auc[0][many].mean())
+        else:
+            assert metrics[f"test.{hospital}.frequent_macro_auc"] is None
+
+
+def test_a_class_without_a_record_has_no_figures_and_enters_no_mean(run: Path) -> None:
+    per_class = pd.read_csv(run / "tables" / "per_class-ptbxl.csv").set_index("class")
+    absent = per_class.index[per_class["support"] == 0]
+    assert len(absent) == 6
+    assert per_class.loc[absent, ["auc", "f1", "precision", "recall"]].isna().all().all()
+    assert per_class["auc"].mean() == pytest.approx(_metrics(run)["test.ptbxl.macro_auc"])
+
+
+def test_the_record_of_both_hospitals_is_found_by_its_signal_and_not_used(run: Path) -> None:
+    about = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert [(pair["first"], pair["second"]) for pair in about["shared_signals"]] == [("A0007", "00005_lr")]
+    rows = pd.read_csv(run / "predictions.csv")
+    assert "A0007" not in set(rows["record"])
+    assert "HR0001" not in set(pd.read_csv(run / "examples.csv")["record"])
+
+
+def test_thresholds_are_those_of_the_nets_own_validation_records(run: Path, data: Path, tmp_path: Path) -> None:
+    from ecglens.runs import start_run
+
+    question = ask("corrected", None, None, None, list(_FAST), quick=False, seed=0, train="ptbxl")
+    material = prepare(question, data, start_run(tmp_path / "run", {"study": "habeeb2024"}))
+    classifier, part = load(run / "nets" / "0"), material.examples.take(material.nets[0].validation)
+    chosen = choose_thresholds(part.multi_hot, classifier.probabilities(classifier.logits(part)), classifier.classes, "f1")
+    np.testing.assert_allclose(classifier.thresholds, chosen.values)
+
+
+def test_length_alone_tells_as_much_as_the_lengths_differ(run: Path) -> None:
+    rows = pd.read_csv(run / "examples.csv")
+    cpsc = rows[(rows["hospital"] == "cpsc") & (rows["side"] != "unused")]
+    ten = (cpsc["recorded_seconds"] == 10).mean()
+    assert _metrics(run)["origin.length_bound"] == pytest.approx(1 - ten / 2)
+    told = pd.read_csv(run / "tables" / "origin.csv")
+    assert set(told["from"]) == {"length of the record", "input of the net", "last layer"}
+
+
+def test_exact_shapley_values_add_up_to_the_rise_above_the_background(run: Path) -> None:
+    metrics = _metrics(run)
+    errors = [value for key, value in metrics.items() if key.endswith(".worst_error")]
+    assert len(errors) == 2
+    assert max(errors) < 1e-4
+    values = pd.read_csv(run / "tables" / "leads-values.csv")
+    assert sorted(values["by"].unique()) == ["expected-gradients", "shapley-cpsc", "shapley-ptbxl"]
+    table = pd.read_csv(run / "tables" / "leads.csv")
+    some = table[(table["n"] > 0) & (table["by"] == "shapley-cpsc") & ~table["signed"]]
+    for (hospital, name), mine in some.groupby(["hospital", "class"]):
+        own = values[(values["by"] == "shapley-cpsc") & (values["hospital"] == hospital) & (values["class"] == name)]
+        size = own[mine["lead"].tolist()].abs().to_numpy()
+        np.testing.assert_allclose(mine["share"], size.sum(0) / size.sum(), rtol=1e-5)
+
+
+def test_the_report_says_what_a_reader_must_know_and_names_real_files(run: Path) -> None:
+    words = _words(run)
+    for each in (
+        "research only", "carry no time", "Table 1: PTB-XL by class and map", "Table 2: trained on CPSC2018", "Table 3",
+        "1 records are in both sets", "they are the same on every lead", "one curve for all leads",
+    ):  # fmt: skip
+        assert each.lower() in words.lower(), each
+    files = re.findall(r"\((tables/\S+\.csv)\)", words)
+    assert files
+    assert all((run / file).is_file() for file in files)
+    assert len(set(files)) == len(files)
+
+
+def test_the_report_can_be_drawn_again_and_only_beside_what_was_tested_alike(run: Path, ecglens: Callable[..., Any]) -> None:
+    before = (run / "report.html").read_bytes()
+    assert ecglens("report", run).code == 0
+    assert (run / "report.html").read_bytes() == before
+    assert "nothing tells them apart" in ecglens("report", run, "--beside", run).complaint
+
+
+def test_a_net_that_goes_on_begins_with_the_weights_of_the_first_hospital(
+    short_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    done = short_run(tmp_path / "run", "--train", "cpsc-then-ptbxl", "--stop-after", "training")
+    assert done.code == 0, done.err
+    nets = sorted(path.name for path in (tmp_path / "run" / "nets").iterdir())
+    assert nets == sorted(f"{k}{end}" for k in range(5) for end in ("", "-first"))
+    losses = [
+        pd.read_csv(tmp_path / "run" / "nets" / name / "tables" / "training.csv")["train_loss"][0] for name in ("0-first", "0")
+    ]
+    assert losses[1] < losses[0]
+    assert open_run(tmp_path / "run").about["status"] == "stopped as asked"
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--train", "cspc"), "did you mean 'cpsc'"), (("--split", "folds"), "neither --split nor --classes"),
+        (("--set", "labels=loose"), "unknown labels"), (("--set", "folds=mine"), "unknown folds"),
+        (("--set", "explained=0"), "expected at least 1"), (("--or-simulated",), "no simulated records"),
+        (("--set", "clips=tiles"), "unknown clips"), (("--model", "resnet"), "unknown model"),
+    ],
+)  # fmt: skip
+def test_words_that_are_not_understood_are_refused(
+    short_run: Callable[..., Any], tmp_path: Path, words: tuple[str, ...], text: str
+) -> None:
+    assert text in short_run(tmp_path / "run", *words).complaint
+
+
+def test_the_recipes_differ_where_a_reason_is_given() -> None:
+    pair = [recipe_for(name, quick=False) for name in ("as-published", "corrected")]
+    training = {"loss", "optimiser", "rate", "weight_decay", "schedule", "epochs", "batch", "bf16"}
+    assert set(differences(*pair)) - training == set(REASONS)
