@@ -164,6 +164,7 @@ def test_score_gives_the_numbers_of_the_parts(seed):
             assert row["f1"] == pytest.approx(oracle.f1_score(mine, predicted[:, k]))
             assert row["precision"] == pytest.approx(oracle.precision_score(mine, predicted[:, k], zero_division=0))
             assert row["recall"] == pytest.approx(oracle.recall_score(mine, predicted[:, k]))
+            assert row["class_accuracy"] == pytest.approx(oracle.accuracy_score(mine, predicted[:, k]))
         else:
             assert all(np.isnan(row[name]) and np.isnan(row[f"{name}_low"]) for name in PER_CLASS)
 

@@ -13,11 +13,11 @@ from ecglens.runs import Run
 from ecglens.studies.habeeb2024_published import TABLE_1, TABLE_2, TABLE_3
 from ecglens.studies.habeeb2024_recipe import CPSC, FOLDS, PTBXL, TRAININGS
 from ecglens.studies.habeeb2024_report_maps import leads_section, maps_section
-from ecglens.studies.sources import NOT_FOR_PATIENTS, Sources, blamed
+from ecglens.studies.sources import NOT_FOR_PATIENTS, Sources, blamed, expect_runs
 
 PAPER = "Habeeb, Goyal 2024: ResNet34-1d of Zhang, Yuan, Zhang 2020 on CPSC2018 and PTB-XL, SHAP and Grad-CAM"
 WORDS = {CPSC: "CPSC2018", PTBXL: "PTB-XL"}
-_METRICS = ("precision", "recall", "f1", "auc")
+_METRICS = ("precision", "recall", "f1", "auc", "class_accuracy")
 _TRAINED = {"cpsc": 0, "cpsc-then-ptbxl": 1, "both": 2}  # columns of the paper's Table 3
 
 
@@ -26,11 +26,7 @@ def redraw(run: Run, beside: Run | None = None) -> Path:
 
     beside: a run of another training, or of the other map of labels.
     """
-    for each in (run, beside):
-        if each is not None:
-            each.expect_complete()
-            if each.about["asked"]["study"] != "habeeb2024":
-                raise EcglensError(f"{each.path} is a run of {each.about['asked']['study']}; expected one of habeeb2024")
+    expect_runs("habeeb2024", run, beside)
     with blamed(run):
         return write_report(run, beside)
 

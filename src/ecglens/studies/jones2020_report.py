@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from ecglens.errors import EcglensError
 from ecglens.examples.label_maps import label_map
 from ecglens.examples.splits import SPLITS
 from ecglens.report import figures
@@ -17,7 +16,7 @@ from ecglens.studies.evidence import evidence_section
 from ecglens.studies.jones2020_published import DE_CHAZAL
 from ecglens.studies.jones2020_recipe import recipe_for
 from ecglens.studies.sampled import precision_text
-from ecglens.studies.sources import NOT_FOR_PATIENTS, Sources
+from ecglens.studies.sources import NOT_FOR_PATIENTS, Sources, blamed, expect_runs
 
 _CLASS_METRICS = ["f1", "precision", "recall", "specificity", "auc", "average_precision"]
 
@@ -38,14 +37,9 @@ class _Sources(Sources):
 
 def redraw(run: Run, beside: Run | None = None) -> Path:
     """`write_report` for folders that may have been changed since: raises EcglensError where they do not hold a whole run."""
-    for each in (run, beside):
-        if each is not None:
-            each.expect_complete()
-    try:
+    expect_runs("jones2020", run, beside)
+    with blamed(run):
         return write_report(run, beside)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise EcglensError(f"{run.path} does not hold what its report needs ({reason}); run it again") from None
 
 
 def write_report(run: Run, beside: Run | None = None) -> Path:

@@ -14,7 +14,7 @@ from ecglens.studies.lin2020_recipe import SPLITS
 from ecglens.studies.lin2020_report_maps import maps_section, rates_section, spike_said, spike_section
 from ecglens.studies.lin2020_report_scores import scores_section, sources_sheet
 from ecglens.studies.lin2020_words import names_of, patients_named, said
-from ecglens.studies.sources import NOT_FOR_PATIENTS, Sources, blamed
+from ecglens.studies.sources import NOT_FOR_PATIENTS, Sources, blamed, expect_runs
 
 PAPER = "Lin and others (NTU-Accesslab): CNN-GAP with class activation maps on the PhysioNet/CinC Challenge 2020 (CinC 2020)"
 
@@ -24,11 +24,7 @@ def redraw(run: Run, beside: Run | None = None) -> Path:
 
     beside: a run of the same records, classes and split, such as one with the other loss.
     """
-    for each in (run, beside):
-        if each is not None:
-            each.expect_complete()
-            if each.about["asked"]["study"] != "lin2020":
-                raise EcglensError(f"{each.path} is a run of {each.about['asked']['study']}; expected one of lin2020")
+    expect_runs("lin2020", run, beside)
     with blamed(run):
         return write_report(run, beside)
 

@@ -61,6 +61,15 @@ class Sources:
         return picture(figure, name, caption, self.run.path / "figures")
 
 
+def expect_runs(study: str, *runs: Run | None) -> None:
+    """Raises EcglensError unless each run that is given is a whole one of the study."""
+    for run in runs:
+        if run is not None:
+            run.expect_complete()
+            if run.about["asked"]["study"] != study:
+                raise EcglensError(f"{run.path} is a run of {run.about['asked']['study']}; expected one of {study}")
+
+
 @contextmanager
 def blamed(run: Run) -> Iterator[None]:
     """What cannot be read inside is said of `run`, as one EcglensError; of several, the innermost counts."""

@@ -12,7 +12,7 @@ from ecglens.examples.label_maps import label_map
 from ecglens.report import figures
 from ecglens.report.html import Section, sheet, write_html
 from ecglens.runs import Run
-from ecglens.studies.sources import NOT_FOR_PATIENTS, Sources, blamed
+from ecglens.studies.sources import NOT_FOR_PATIENTS, Sources, blamed, expect_runs
 from ecglens.studies.varandas2021 import SPLITS
 from ecglens.studies.varandas2021_published import METHODS, WINDOWS
 from ecglens.studies.varandas2021_recipe import LABELLED
@@ -35,11 +35,7 @@ def redraw(run: Run, beside: Run | None = None) -> Path:
     beside: a run of the other set (or another model, recipe, seed), whose rows stand beside this one's in the paper's tables.
     Raises EcglensError too where it is the same folder, or where one run saw real ECGs and the other simulated ones.
     """
-    for each in (run, beside):
-        if each is not None:
-            each.expect_complete()
-            if each.about["asked"]["study"] != "varandas2021":
-                raise EcglensError(f"{each.path} is a run of {each.about['asked']['study']}; expected one of varandas2021")
+    expect_runs("varandas2021", run, beside)
     if beside is not None and beside.path.resolve() == run.path.resolve():
         raise EcglensError(f"{beside.path} is given twice; --beside expects another run than the first one")
     with blamed(run):

@@ -12,7 +12,7 @@ from ecglens.examples.label_maps import label_map
 from ecglens.report import figures, windows
 from ecglens.report.html import Picture, Section, sheet, with_intervals, write_html
 from ecglens.runs import Run
-from ecglens.studies.sources import NOT_FOR_PATIENTS, Sources
+from ecglens.studies.sources import NOT_FOR_PATIENTS, Sources, blamed, expect_runs
 from ecglens.studies.vijayarangan2020_published import COMPARISON, DATABASES, DATASET, METRICS
 from ecglens.studies.vijayarangan2020_recipe import CLASS_SETS, SPLITS
 
@@ -26,16 +26,13 @@ def redraw(run: Run, beside: Run | None = None) -> Path:
         raise EcglensError(
             "--beside is for runs of jones2020; 'ecglens run vijayarangan2020 --model all' puts nets side by side"
         )
-    run.expect_complete()
-    try:
+    expect_runs("vijayarangan2020", run)
+    with blamed(run):
         if run.about["asked"]["model"] == "all":
             from ecglens.studies.vijayarangan2020_comparison import write_comparison
 
             return write_comparison(run)
         return write_report(run)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise EcglensError(f"{run.path} does not hold what its report needs ({reason}); run it again") from None
 
 
 def write_report(run: Run) -> Path:

@@ -14,7 +14,7 @@ from ecglens.training.challenge import challenge_parts, has_challenge_score
 from ecglens.training.metrics import Array, patient_draws, ranking_scores, ratio, with_interval
 
 BETA = 2
-PER_CLASS = ("auc", "average_precision", "f1", "precision", "recall")
+PER_CLASS = ("auc", "average_precision", "f1", "precision", "recall", "class_accuracy")
 _AT_ONCE = 100  # replicates: more of them no longer fit the cache
 
 
@@ -50,11 +50,11 @@ def score_multilabel(
     """Score answers in which each class is a yes or no of its own.
 
     truth, predicted: bool (record, class); probabilities (record, class); patients (record,): the unit of the bootstrap. With
-    one patient there is no interval (NaN), nor where all replicates agree.
-    flat: accuracy (all classes of a record right), macro_auc, macro_average_precision, macro_f1, macro_f_beta and macro_g_beta
-    as `overall` has them, and challenge_score if the classes have one (NaN if there is nothing but sinus rhythm). A class
-    without a positive has NaN in per_class. Raises EcglensError where shapes do not fit, a class is given twice, a probability
-    is not finite, or there is nothing to score.
+    one patient there is no interval (NaN), nor where all replicates agree. flat: accuracy (all classes of a record right),
+    macro_auc, macro_average_precision, macro_f1, macro_f_beta and macro_g_beta as `overall` has them, and challenge_score if
+    the classes have one (NaN if there is nothing but sinus rhythm). A class without a positive has NaN in per_class;
+    class_accuracy is the share of records in which that class is right. Raises EcglensError where shapes do not fit, a class
+    is given twice, a probability is not finite, or there is nothing to score.
     """
     _check(truth, probabilities, predicted, patients, classes)
     parts = np.stack(challenge_parts(truth, predicted, classes)) if has_challenge_score(classes) else None
@@ -148,6 +148,7 @@ def _measure(answers: _Answers, weights: Array, occurs: NDArray[np.bool_]) -> di
     out |= {"auc": auc, "average_precision": precision}
     for name, part, whole in (("f1", 2 * tp, 2 * tp + fp + fn), ("precision", tp, tp + fp), ("recall", tp, tp + fn)):
         out[name] = np.where(some, ratio(part, whole), np.nan)
+    out["class_accuracy"] = np.where(some, 1 - (fp + fn) / weights.sum(1, keepdims=True), np.nan)
     return out
 
 
