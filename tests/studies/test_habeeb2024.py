@@ -132,7 +132,7 @@ def test_length_alone_tells_as_much_as_the_lengths_differ(run: Path) -> None:
     ten = (cpsc["recorded_seconds"] == 10).mean()
     assert _metrics(run)["origin.length_bound"] == pytest.approx(1 - ten / 2)
     told = pd.read_csv(run / "tables" / "origin.csv")
-    assert set(told["from"]) == {"length of the record", "input of the net", "last layer"}
+    assert set(told["from"]) == {"length of the record", "the last 30 s, zeros before", "input of the net", "last layer"}
 
 
 def test_exact_shapley_values_add_up_to_the_rise_above_the_background(run: Path) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecglens.errors import EcglensError
-from ecglens.examples.clips import ClipFacts, cut_clips
+from ecglens.examples.clips import ClipFacts, ClipOptions, cut_clips
 from ecglens.examples.diagnoses import DiagnosisMap, counts_side_by_side, diagnosis_map
 from ecglens.examples.examples import Examples, joined
 from ecglens.examples.splits import TEST, TRAIN, VALIDATION, random_places
@@ -25,6 +25,7 @@ from ecglens.runs import Run
 from ecglens.studies.habeeb2024_recipe import CPSC, CPSC_FOLDS, LABELS, PTBXL, Question
 from ecglens.studies.stages import expect_same_data, note_data
 
+_PROBED = 310  # records of each hospital in which a probe looks for the hospital
 _LETTER = "A"  # what the Challenge's names of CPSC2018's records begin with
 
 
@@ -54,12 +55,18 @@ class Net:
 
 @dataclass(frozen=True)
 class Material:
-    """The clips of both hospitals, which hospital each is of (example,), the side of each, and the nets to train."""
+    """The clips of both hospitals, which hospital each is of (example,), the side of each, and the nets to train.
+
+    probed: rows of the examples in which the hospital is looked for; padded (probed, lead, time): the same records as
+    published, the last 30 s with zeros before shorter ones, at 25 Hz.
+    """
 
     examples: Examples
     hospital: NDArray[np.str_]
     side: NDArray[np.str_]
     nets: tuple[Net, ...]
+    probed: NDArray[np.int64]
+    padded: NDArray[np.float32]
 
 
 def sources(data: Path | None, fs: float) -> tuple[Source, Source]:
@@ -80,6 +87,7 @@ def prepare(question: Question, data: Path | None, this: Run) -> Material:
     """Read both, cut, split, and plan the nets; writes examples.csv and its tables, and notes what was left out and why."""
     recipe = question.recipe
     parts, hospitals, facts, abouts, prints, counts = [], [], {}, {}, {}, []
+    padded: dict[str, NDArray[np.float32]] = {}
     for source in sources(data, recipe.fs):
         labels = map_of(source, recipe.labels)
         skipped: list[Skipped] = []
@@ -88,6 +96,7 @@ def prepare(question: Question, data: Path | None, this: Run) -> Material:
         for recording in read_records(source.which, source.folder, source.records, skipped, swap_leads=False, remarks=remarks):
             kept.append(recording)
         examples, fact = cut_clips(kept, labels, recipe.cutting, skipped)
+        padded |= _padded(kept, labels, question.seed)
         prints[source.hospital] = fingerprints(kept)
         counts.append(_counts(source, kept))
         write_table(this.tables / f"label-map-{source.hospital}.csv", labels.table())
@@ -106,12 +115,26 @@ def prepare(question: Question, data: Path | None, this: Run) -> Material:
     _write_examples(both, hospital, side, this)
     write_table(this.tables / "label-counts.csv", pd.concat(counts, ignore_index=True))
     this.note(data=about, clips=facts, shared_signals=[asdict(pair) for pair in shared])
-    return Material(both, hospital, side, nets)
+    names = _names(both)
+    probed = np.flatnonzero(np.isin(names, list(padded)) & (side != "unused"))
+    return Material(both, hospital, side, nets, probed, np.stack([padded[name] for name in names[probed]]))
 
 
 def map_of(source: Source, labels: str) -> DiagnosisMap:
     """The map that turns a hospital's diagnoses into the nine classes."""
     return diagnosis_map(LABELS[labels][source.hospital])
+
+
+def _padded(recordings: list[Recording], labels: DiagnosisMap, seed: int) -> dict[str, NDArray[np.float32]]:
+    """Some records, at random, as published and at 25 Hz, by database and name."""
+    pick = np.sort(np.random.default_rng([seed, 42]).permutation(len(recordings))[:_PROBED])
+    some = cut_clips([recordings[k] for k in pick], labels, ClipOptions(30.0, 25.0, "end", "start", "none"), [])[0]
+    return dict(zip(_names(some).tolist(), some.signals, strict=True))
+
+
+def _names(examples: Examples) -> NDArray[np.str_]:
+    """Database and name of each example's record."""
+    return (examples.table["database"] + "/" + examples.table["record"].astype(str)).to_numpy().astype(str)
 
 
 def _told(facts: ClipFacts, labels: DiagnosisMap) -> dict[str, object]:

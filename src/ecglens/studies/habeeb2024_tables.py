@@ -26,7 +26,6 @@ from ecglens.studies.habeeb2024_recipe import CPSC, PTBXL, REASONS, Question, re
 from ecglens.studies.options import differing_options
 
 BACKGROUND = 100  # examples, as published: the first of the table, which are all of one hospital
-_PROBED = 310  # records of PTB-XL beside all of CPSC2018
 
 
 def explained_rows(question: Question, material: Material) -> NDArray[np.int64]:
@@ -134,13 +133,13 @@ def write_leads(
 
 def write_origin(question: Question, classifier: Classifier, material: Material, this: Run) -> dict[str, float]:
     """tables/origin.csv: how well the hospital can be told, from the length, the net's input and its last layer."""
-    rng = np.random.default_rng([question.seed, 42])
     cpsc, ptbxl = (np.flatnonzero((material.hospital == name) & (material.side != "unused")) for name in (CPSC, PTBXL))
-    rows = np.sort(np.concatenate([cpsc, rng.permutation(ptbxl)[:_PROBED]]))
+    rows = material.probed
     part, origin = material.examples.take(rows), material.hospital[rows]
     seconds, patients = part.column("recorded_seconds").astype(float), part.column("patient").astype(str)
     sources = {
         "length of the record": seconds[:, None],
+        "the last 30 s, zeros before": material.padded.reshape(len(rows), -1),
         "input of the net": classifier.inputs(part)[0].flatten(1).numpy(),
         "last layer": last_layer(classifier, part)[0],
     }
@@ -158,8 +157,9 @@ def write_origin(question: Question, classifier: Classifier, material: Material,
             known = table["why_not"].isna() | (table["why_not"] == "")
             tables.append(table[(table["class"] != "all classes") & (known | (table["class"] == "all records"))])
     write_table(this.tables / "origin.csv", pd.concat(tables, ignore_index=True))
-    bound = best_auc(seconds[origin == CPSC], material.examples.column("recorded_seconds")[ptbxl].astype(float))
-    at_ten = float(np.mean(seconds[origin == CPSC] == 10))
+    lasts = material.examples.column("recorded_seconds").astype(float)
+    bound = best_auc(lasts[cpsc], lasts[ptbxl])
+    at_ten = float(np.mean(lasts[cpsc] == 10))
     return {"origin.length_bound": bound, "origin.cpsc_exactly_10_s": at_ten}
 
 
