@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ecglens.errors import EcglensError
+from ecglens.models.resnet34 import CELL, REACH
 from ecglens.report.grad_cam_bars import leads_with_bars
 from ecglens.report.html import Picture, Section, sheet, with_intervals
 from ecglens.report.matrix import lead_matrix
@@ -81,10 +82,12 @@ def maps_section(source: Sources) -> Section:
     text = [
         "The authors' code averages the gradients over the wrong axis: what it draws as time are the last "
         "layer's 512 channels, "
-        "so the published bars carry no time, and they are the same on every lead. (Left of the two: as published.)",
-        "Corrected, the map has a cell every 32 samples, one curve for all leads. A cell sees 1,341 samples to each side: at "
-        f"{source.recipe['fs']:g} Hz that is {1341 / source.recipe['fs']:.1f} s, so bars are more exact than what they show.",
-        "Guided Grad-CAM below tells leads apart: its size in each lead, as a share of all.",
+        "so the published bars carry no time, and they are the same on every lead.",
+        f"Corrected, the map has a cell every {CELL} samples, one curve for all leads. A cell sees {REACH:,} samples to each "
+        f"side: at {source.recipe['fs']:g} Hz that is {REACH / source.recipe['fs']:.1f} s, so bars are more exact than what they "
+        "show.",
+        "Guided Grad-CAM below tells leads apart: its size in each lead, as a share of all; nothing where no cell speaks for "
+        "the class.",
     ]
     return Section("Grad-CAM, as published and corrected", text, [_guided(source)], drawn)
 
@@ -96,7 +99,7 @@ def _bars(source: Sources, row: dict[str, Any], number: int, found: Any, fs: flo
     begin = (max(start, stop - round(10 * fs))) / fs
     title = f"{row['class']}: {row['id']} ({_WORDS[row['hospital']]}; {'right' if row['right'] else 'wrong'})"
     published = leads_with_bars(
-        shown, found[f"channel-cam {number}"], fs, leads, title + ", as published", what="'Grad-CAM' of the authors' code",
+        shown, found[f"channel-cam {number}"], fs, leads, title + ", as published", what="as published",
         channels=True,
     )  # fmt: skip
     whole = (-begin, signal.shape[1] / fs - begin)
@@ -115,6 +118,6 @@ def _guided(source: Sources) -> Any:
         leads = [str(each) for each in found["leads"]]
         for number, row in enumerate(source.table("shown").to_dict("records")):
             size = np.abs(found[f"guided {number}"]).sum(axis=1, dtype=np.float64)
-            share = size / size.sum() if size.sum() else size
+            share = size / size.sum() if size.sum() else np.full(len(size), np.nan)  # nothing speaks for the class
             rows.append({"class": row["class"], "id": row["id"]} | dict(zip(leads, share.tolist(), strict=True)))
     return sheet(pd.DataFrame(rows), "", "Guided Grad-CAM: shares of the leads in the records below", digits=2)
