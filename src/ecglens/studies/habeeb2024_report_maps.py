@@ -84,8 +84,8 @@ def maps_section(source: Sources) -> Section:
         "layer's 512 channels, "
         "so the published bars carry no time, and they are the same on every lead.",
         f"Corrected, the map has a cell every {CELL} samples, one curve for all leads. A cell sees {REACH:,} samples to each "
-        f"side: at {source.recipe['fs']:g} Hz that is {REACH / source.recipe['fs']:.1f} s, so bars are more exact than what they "
-        "show.",
+        f"side: at {source.recipe['fs']:g} Hz that is {REACH / source.recipe['fs']:.1f} s, so bars are more exact than what "
+        "they show.",
         "Guided Grad-CAM below tells leads apart: its size in each lead, as a share of all; nothing where no cell speaks for "
         "the class.",
     ]
