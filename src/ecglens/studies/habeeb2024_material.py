@@ -92,9 +92,7 @@ def prepare(question: Question, data: Path | None, this: Run) -> Material:
         labels = map_of(source, recipe.labels)
         skipped: list[Skipped] = []
         remarks: list[str] = []
-        kept: list[Recording] = []
-        for recording in read_records(source.which, source.folder, source.records, skipped, swap_leads=False, remarks=remarks):
-            kept.append(recording)
+        kept = list(read_records(source.which, source.folder, source.records, skipped, swap_leads=False, remarks=remarks))
         examples, fact = cut_clips(kept, labels, recipe.cutting, skipped)
         padded |= _padded(kept, labels, question.seed)
         prints[source.hospital] = fingerprints(kept)
@@ -146,8 +144,6 @@ def _counts(source: Source, recordings: list[Recording]) -> pd.DataFrame:
     maps = [diagnosis_map(name) for name in dict.fromkeys(each[source.hospital] for each in LABELS.values())]
     diagnoses, likelihoods = [each.diagnoses for each in recordings], [each.likelihoods for each in recordings]
     table = counts_side_by_side(maps, diagnoses, likelihoods)
-    if len(maps) == 1:
-        table[diagnosis_map(LABELS["strict"][PTBXL]).name] = table[maps[0].name]
     table.insert(0, "hospital", source.hospital)
     return table
 
