@@ -525,6 +525,8 @@ def test_a_report_on_what_is_no_run_is_one_line(ecglens: Callable, stages: dict[
     assert "holds no run.json" in ecglens("report", tmp_path / "nowhere").complaint
     assert "is a file" in ecglens("report", tmp_path / "file").complaint
     assert "holds no run.json" in ecglens("report", stages["complete"], "--beside", tmp_path).complaint
+    three = [word for _ in range(2) for word in ("--beside", stages["complete"])]
+    assert "2 runs are given to --beside; jones2020 takes at most 1" in ecglens("report", stages["complete"], *three).complaint
 
 
 @pytest.mark.parametrize("stage", ["examples", "training", "attribution", "analysis"])

@@ -259,20 +259,23 @@ def simulate(patients: int, minutes: float, leads: str, out: Path, **options: An
 
 @cli.command()
 @click.argument("folder", type=_FOLDER, metavar="RUN")
-@click.option("--beside", type=_FOLDER, help="A second run to put beside it.")
-def report(folder: Path, beside: Path | None) -> None:
+@click.option("--beside", type=_FOLDER, multiple=True, help="A second run to put beside it; habeeb2024: repeatable.")
+def report(folder: Path, beside: tuple[Path, ...]) -> None:
     """Draw the report of a run again, from its tables."""
     from importlib import import_module
 
     from ecglens.runs import open_run
     from ecglens.studies import STUDIES
 
-    run, other = open_run(folder), open_run(beside) if beside else None
-    for each in (run, other):
-        if each is not None and each.about["asked"]["study"] not in STUDIES:
+    run, others = open_run(folder), [open_run(each) for each in beside]
+    for each in (run, *others):
+        if each.about["asked"]["study"] not in STUDIES:
             raise EcglensError(f"{each.path} is a run of {each.about['asked']['study']!r}, a study that is not known here")
-    module = import_module(STUDIES[run.about["asked"]["study"]].module + "_report")
-    click.echo(str(module.redraw(run, other)))
+    study = run.about["asked"]["study"]
+    if len(others) > STUDIES[study].beside:
+        raise EcglensError(f"{len(others)} runs are given to --beside; {study} takes at most {STUDIES[study].beside}")
+    module = import_module(STUDIES[study].module + "_report")
+    click.echo(str(module.redraw(run, *others)))
 
 
 def main() -> None:

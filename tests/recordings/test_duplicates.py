@@ -10,7 +10,7 @@ import pytest
 
 from ecglens.errors import EcglensError
 from ecglens.recordings.databases import Skipped, database, read_records
-from ecglens.recordings.duplicates import Fingerprints, fingerprints, same_signals
+from ecglens.recordings.duplicates import Fingerprints, fingerprints, same_signals, together
 from ecglens.recordings.places import records_present
 from ecglens.recordings.recording import Recording
 from ecglens.recordings.resampling import resampled
@@ -79,6 +79,16 @@ def test_flat_short_and_empty_records_are_like_nothing() -> None:
         fingerprints([])
     with pytest.raises(EcglensError, match="not of one length"):
         same_signals(fingerprints([whole]), fingerprints([whole], seconds=5))
+
+
+def test_fingerprints_made_one_by_one_are_those_made_at_once() -> None:
+    many = [recording(heart(seed=number), f"r{number}") for number in range(4)]
+    once, one_by_one = fingerprints(many), together([fingerprints([each]) for each in many])
+    assert one_by_one.records == once.records
+    np.testing.assert_array_equal(one_by_one.signals, once.signals)
+    np.testing.assert_array_equal(one_by_one.n, once.n)
+    with pytest.raises(EcglensError, match="no recording to look for"):
+        together([])
 
 
 def test_another_drift_does_not_hide_a_signal(real: dict[str, list[Recording]]) -> None:

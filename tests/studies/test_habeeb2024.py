@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.signal import resample_poly
+from sklearn.metrics import roc_auc_score
 
 from ecglens.models import load
-from ecglens.runs import open_run
-from ecglens.studies.habeeb2024 import FREQUENT, ask, prepare
+from ecglens.runs import open_run, start_run
+from ecglens.studies.habeeb2024 import ask, predict, prepare, train
 from ecglens.studies.habeeb2024_recipe import REASONS, recipe_for
+from ecglens.studies.habeeb2024_transfer import FREQUENT
 from ecglens.studies.options import differences
 from ecglens.training.multilabel import rankings, score_multilabel
 from ecglens.training.thresholds import choose_thresholds
@@ -169,6 +172,65 @@ def test_the_report_can_be_drawn_again_and_only_beside_what_was_tested_alike(run
     assert ecglens("report", run).code == 0
     assert (run / "report.html").read_bytes() == before
     assert "nothing tells them apart" in ecglens("report", run, "--beside", run).complaint
+
+
+def test_runs_of_other_trainings_and_labels_stand_beside_each_other(
+    run: Path, ecglens: Callable[..., Any], tmp_path: Path
+) -> None:
+    first, others = tmp_path / "first", []
+    shutil.copytree(run, first)
+    for training, labels in (("both", "strict"), ("ptbxl", "published")):
+        other = tmp_path / f"{training}-{labels}"
+        shutil.copytree(run, other)
+        about = json.loads((other / "run.json").read_text(encoding="utf-8"))
+        about["asked"]["train"] = training
+        about["asked"]["recipe"]["labels"] = labels
+        (other / "run.json").write_text(json.dumps(about), encoding="utf-8")
+        others += ["--beside", other]
+    assert "are both 'both, strict labels, seed 0'" in ecglens("report", first, *others[:2], *others[:2]).complaint
+    done = ecglens("report", first, *others)
+    assert done.code == 0, done.err
+    words = _words(first)
+    for name in ("ptbxl, strict labels, seed 0", "both, strict labels, seed 0", "ptbxl, published labels, seed 0"):
+        assert f"Class by class, CPSC2018: {name}" in words
+        assert f"Trained {name}: each class here and there" in words
+    assert "none of the runs here trained on CPSC2018 alone" in words
+
+
+def test_nets_of_cpsc_answer_all_of_ptbxl_by_both_maps(data: Path, tmp_path: Path) -> None:
+    question = ask("corrected", None, None, None, list(_FAST), quick=False, seed=0, train="cpsc")
+    this = start_run(tmp_path / "run", {"study": "habeeb2024"})
+    material = prepare(question, data, this)
+    classifiers = [train(question, material, net, this) for net in material.nets]
+    assert len(classifiers) == 5
+    predict(question, classifiers, material, this)
+    rows = np.flatnonzero(material.hospital == "ptbxl")
+    examples = material.examples.take(rows)
+    p = classifiers[0].probabilities(classifiers[0].logits(examples))
+    said = _kind_of(examples.column("record"))
+    truth = {
+        ("strict", "SNR"): said == 0, ("strict", "AF"): said == 1, ("strict", "PVC"): said == 2,
+        # rhythms have no likelihood: as published, AF is nobody's
+        ("published", "SNR"): said == 0, ("published", "AF"): np.zeros(len(rows), bool), ("published", "PVC"): said == 2,
+    }  # fmt: skip
+    table = pd.read_csv(this.tables / "whole-ptbxl.csv").set_index(["labels", "class"])
+    for (labels, name), mine in truth.items():
+        k = material.examples.classes.index(name)
+        assert table.loc[(labels, name), "support"] == mine.sum()
+        auc = table.loc[(labels, name), "auc"]
+        if mine.any():
+            assert auc == pytest.approx(roc_auc_score(mine, p[:, k]))
+        else:
+            assert np.isnan(auc)
+    metrics = _metrics(tmp_path / "run")
+    assert metrics["whole.ptbxl.strict.n"] == 60
+    assert metrics["transfer.strict.classes"] == []
+    assert metrics["transfer.strict.difference"] is None
+
+
+def _kind_of(records: np.ndarray) -> np.ndarray:
+    """Which of the three kinds a made record of PTB-XL is."""
+    return np.array([int(name.split("_")[0]) % 3 for name in records])
 
 
 def test_a_net_that_goes_on_begins_with_the_weights_of_the_first_hospital(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +54,14 @@ def fingerprints(recordings: Iterable[Recording], seconds: float = _SECONDS) -> 
     if not rows:
         raise EcglensError("no recording to look for; expected at least one in each of the two sets")
     return Fingerprints(tuple(names), np.stack(rows), np.array(counts, np.int64))
+
+
+def together(parts: Sequence[Fingerprints]) -> Fingerprints:
+    """Fingerprints of several sets of one length as those of one set; raises EcglensError where there is none."""
+    if not parts:
+        raise EcglensError("no recording to look for; expected at least one in each of the two sets")
+    names = tuple(name for part in parts for name in part.records)
+    return Fingerprints(names, np.concatenate([part.signals for part in parts]), np.concatenate([part.n for part in parts]))
 
 
 def same_signals(first: Fingerprints, second: Fingerprints, *, shift: float = 0.5, same: float = _SAME) -> list[SameSignal]:

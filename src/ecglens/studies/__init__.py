@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StudyCard:
-    """A study by name: what it is, in which database, the module that runs it, and options of `run` that few studies take."""
+    """A study by name: what it is, in which database, the module that runs it, and options of `run` that few studies take.
+
+    beside: how many runs can stand beside one in its report.
+    """
 
     title: str
     authors: str
     databases: tuple[str, ...]
     module: str
     words: tuple[str, ...] = ()
+    beside: int = 1
 
 
 STUDIES = {
@@ -49,5 +53,6 @@ STUDIES = {
         ("cinc2020 (CPSC2018's records)", "ptbxl"),
         "ecglens.studies.habeeb2024",
         words=("train",),
+        beside=7,
     ),
 }

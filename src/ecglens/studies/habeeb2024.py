@@ -18,12 +18,11 @@ from ecglens.progress import say
 from ecglens.runs import Run, start_run
 from ecglens.studies import stages
 from ecglens.studies.habeeb2024_material import Material, Net, prepare
-from ecglens.studies.habeeb2024_recipe import CPSC, MODEL_NAMES, PTBXL, TRAININGS, Question, recipe_for
+from ecglens.studies.habeeb2024_recipe import CPSC, LABELS, MODEL_NAMES, PTBXL, TRAININGS, Question, recipe_for
+from ecglens.studies.habeeb2024_transfer import FREQUENT, HospitalAnswers, frequent_in_both, transfer_rows
 from ecglens.studies.options import with_settings
 from ecglens.training.multilabel import score_multilabel
 from ecglens.training.thresholds import choose_thresholds, decide
-
-FREQUENT = 10  # positives, from which on a class enters the mean that is compared with others
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,10 @@ def predict(question: Question, classifiers: list[Classifier], material: Materia
         parts.append((rows, np.full(len(rows), number), probabilities, decide(probabilities, classifier.thresholds)))
     answers = Answers(*(np.concatenate(each) for each in zip(*parts, strict=True)))
     _write_predictions(answers, material, this)
-    write_json(this.path / "metrics.json", _metrics(question, answers, material, this))
+    metrics = _metrics(question, answers, material, this) | _transfer(question, answers, material, this)
+    if question.train == "cpsc":
+        metrics |= _whole(question, classifiers[0], material, this)
+    write_json(this.path / "metrics.json", metrics)
     return answers
 
 
@@ -178,4 +180,45 @@ def _metrics(question: Question, answers: Answers, material: Material, this: Run
         frequent = scores.per_class[scores.per_class["support"] >= FREQUENT]
         metrics[f"test.{hospital}.frequent"] = frequent["class"].tolist()
         metrics[f"test.{hospital}.frequent_macro_auc"] = float(frequent["auc"].mean()) if len(frequent) else None
+    return metrics
+
+
+def _tested(answers: Answers, material: Material, hospital: str, labels: str) -> HospitalAnswers:
+    mine = material.hospital[answers.rows] == hospital
+    rows = answers.rows[mine]
+    patients = material.examples.column("patient")[rows].astype(str)
+    return HospitalAnswers(material.labels[labels][rows], answers.probabilities[mine], patients)
+
+
+def _transfer(question: Question, answers: Answers, material: Material, this: Run) -> dict[str, object]:
+    """tables/transfer.csv: the same answers by every map of PTB-XL's labels; CPSC2018's are the same by all."""
+    classes = material.examples.classes
+    cpsc = _tested(answers, material, CPSC, question.recipe.labels)
+    ptbxl = {labels: _tested(answers, material, PTBXL, labels) for labels in LABELS}
+    table = transfer_rows(cpsc, ptbxl, classes, seed=question.seed)
+    write_table(this.tables / "transfer.csv", table)
+    metrics: dict[str, object] = {}
+    for labels, tested in ptbxl.items():
+        metrics[f"transfer.{labels}.classes"] = frequent_in_both(cpsc, tested, classes)
+        row = table[(table["labels"] == labels) & (table["class"] == "mean of its classes")]
+        for key in ("auc_cpsc", "auc_ptbxl", "difference"):
+            metrics[f"transfer.{labels}.{key}"] = float(row[key].iloc[0]) if len(row) else None
+    return metrics
+
+
+def _whole(question: Question, classifier: Classifier, material: Material, this: Run) -> dict[str, object]:
+    """tables/whole-ptbxl.csv: all of PTB-XL, as the paper's Table 2 has it, by the first net, by every map of its labels."""
+    rows = np.flatnonzero(material.hospital == PTBXL)
+    probabilities = classifier.probabilities(classifier.logits(material.examples.take(rows)))
+    assert classifier.thresholds is not None
+    said = decide(probabilities, classifier.thresholds)
+    patients = material.examples.column("patient")[rows].astype(str)
+    metrics: dict[str, object] = {}
+    tables = []
+    for labels, hot in material.labels.items():
+        scores = score_multilabel(hot[rows], probabilities, said, patients, material.examples.classes, seed=question.seed)
+        scores.per_class.insert(0, "labels", labels)
+        tables.append(scores.per_class)
+        metrics |= {f"whole.ptbxl.{labels}.{key}": value for key, value in scores.flat.items()}
+    write_table(this.tables / "whole-ptbxl.csv", pd.concat(tables, ignore_index=True))
     return metrics

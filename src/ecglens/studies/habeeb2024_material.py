@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,13 @@ from numpy.typing import NDArray
 
 from ecglens.errors import EcglensError
 from ecglens.examples.clips import ClipFacts, ClipOptions, cut_clips
-from ecglens.examples.diagnoses import DiagnosisMap, counts_side_by_side, diagnosis_map
+from ecglens.examples.diagnoses import DiagnosisMap, counts_side_by_side, diagnosis_map, multi_hot
 from ecglens.examples.examples import Examples, joined
 from ecglens.examples.splits import TEST, TRAIN, VALIDATION, random_places
 from ecglens.files import write_table
 from ecglens.progress import say
 from ecglens.recordings.databases import Database, Skipped, database, read_records
-from ecglens.recordings.duplicates import SameSignal, fingerprints, same_signals
+from ecglens.recordings.duplicates import Fingerprints, SameSignal, fingerprints, same_signals, together
 from ecglens.recordings.places import find_database, records_at, records_present
 from ecglens.recordings.ptbxl_reader import ptbxl_folds
 from ecglens.recordings.recording import Recording
@@ -57,16 +58,40 @@ class Net:
 class Material:
     """The clips of both hospitals, which hospital each is of (example,), the side of each, and the nets to train.
 
-    probed: rows of the examples in which the hospital is looked for; padded (probed, lead, time): the same records as
-    published, the last 30 s with zeros before shorter ones, at 25 Hz.
+    labels: by key of LABELS, bool (example, class): what each record is by the map that a recipe can take; probed: rows of
+    the examples in which the hospital is looked for; padded (probed, lead, time): the same records as published, the last
+    30 s with zeros before shorter ones, at 25 Hz.
     """
 
     examples: Examples
     hospital: NDArray[np.str_]
     side: NDArray[np.str_]
     nets: tuple[Net, ...]
+    labels: dict[str, NDArray[np.bool_]]
     probed: NDArray[np.int64]
     padded: NDArray[np.float32]
+
+
+@dataclass
+class _Seen:
+    """What is kept of recordings while they go by; the signals of a large database fill the memory."""
+
+    names: list[str] = field(default_factory=list)
+    diagnoses: list[tuple[str, ...]] = field(default_factory=list)
+    likelihoods: list[tuple[float, ...]] = field(default_factory=list)
+    prints: list[Fingerprints] = field(default_factory=list)
+    some: list[Recording] = field(default_factory=list)
+
+    def watch(self, recordings: Iterable[Recording], picked: set[str]) -> Iterator[Recording]:
+        """The recordings; those in `picked` are kept whole."""
+        for recording in recordings:
+            self.names.append(recording.record)
+            self.diagnoses.append(recording.diagnoses)
+            self.likelihoods.append(recording.likelihoods)
+            self.prints.append(fingerprints([recording]))
+            if recording.record in picked:
+                self.some.append(recording)
+            yield recording
 
 
 def sources(data: Path | None, fs: float) -> tuple[Source, Source]:
@@ -88,15 +113,19 @@ def prepare(question: Question, data: Path | None, this: Run) -> Material:
     recipe = question.recipe
     parts, hospitals, facts, abouts, prints, counts = [], [], {}, {}, {}, []
     padded: dict[str, NDArray[np.float32]] = {}
+    by_map: dict[str, list[NDArray[np.bool_]]] = {name: [] for name in LABELS}
     for source in sources(data, recipe.fs):
         labels = map_of(source, recipe.labels)
         skipped: list[Skipped] = []
         remarks: list[str] = []
-        kept = list(read_records(source.which, source.folder, source.records, skipped, swap_leads=False, remarks=remarks))
-        examples, fact = cut_clips(kept, labels, recipe.cutting, skipped)
-        padded |= _padded(kept, labels, question.seed)
-        prints[source.hospital] = fingerprints(kept)
-        counts.append(_counts(source, kept))
+        seen = _Seen()
+        read = read_records(source.which, source.folder, source.records, skipped, swap_leads=False, remarks=remarks)
+        examples, fact = cut_clips(seen.watch(read, _probed(source, question.seed)), labels, recipe.cutting, skipped)
+        padded |= _padded(seen.some, labels)
+        prints[source.hospital] = together(seen.prints)
+        for name in LABELS:
+            by_map[name].append(_labels(examples, seen, map_of(source, name)))
+        counts.append(_counts(source, seen))
         write_table(this.tables / f"label-map-{source.hospital}.csv", labels.table())
         parts.append(examples)
         hospitals.append(np.full(len(examples), source.hospital))
@@ -115,7 +144,8 @@ def prepare(question: Question, data: Path | None, this: Run) -> Material:
     this.note(data=about, clips=facts, shared_signals=[asdict(pair) for pair in shared])
     names = _names(both)
     probed = np.flatnonzero(np.isin(names, list(padded)) & (side != "unused"))
-    return Material(both, hospital, side, nets, probed, np.stack([padded[name] for name in names[probed]]))
+    labels_of = {name: np.concatenate(rows) for name, rows in by_map.items()}
+    return Material(both, hospital, side, nets, labels_of, probed, np.stack([padded[name] for name in names[probed]]))
 
 
 def map_of(source: Source, labels: str) -> DiagnosisMap:
@@ -123,11 +153,24 @@ def map_of(source: Source, labels: str) -> DiagnosisMap:
     return diagnosis_map(LABELS[labels][source.hospital])
 
 
-def _padded(recordings: list[Recording], labels: DiagnosisMap, seed: int) -> dict[str, NDArray[np.float32]]:
-    """Some records, at random, as published and at 25 Hz, by database and name."""
-    pick = np.sort(np.random.default_rng([seed, 42]).permutation(len(recordings))[:_PROBED])
-    some = cut_clips([recordings[k] for k in pick], labels, ClipOptions(30.0, 25.0, "end", "start", "none"), [])[0]
+def _probed(source: Source, seed: int) -> set[str]:
+    """Some records of a hospital, at random."""
+    pick = np.random.default_rng([seed, 42]).permutation(len(source.records))[:_PROBED]
+    return {source.records[k] for k in pick}
+
+
+def _padded(recordings: list[Recording], labels: DiagnosisMap) -> dict[str, NDArray[np.float32]]:
+    """The records as published and at 25 Hz, by database and name."""
+    options = ClipOptions(30.0, 25.0, "end", "start", "none")
+    some = cut_clips(recordings, labels, options, [])[0]
     return dict(zip(_names(some).tolist(), some.signals, strict=True))
+
+
+def _labels(examples: Examples, seen: _Seen, labels: DiagnosisMap) -> NDArray[np.bool_]:
+    """The classes of each example by another map than that of the recipe."""
+    at = {name: row for row, name in enumerate(seen.names)}
+    rows = [at[name] for name in examples.column("record").astype(str)]
+    return multi_hot(labels, seen.diagnoses, seen.likelihoods).labels[rows]
 
 
 def _names(examples: Examples) -> NDArray[np.str_]:
@@ -139,11 +182,10 @@ def _told(facts: ClipFacts, labels: DiagnosisMap) -> dict[str, object]:
     return asdict(facts) | {"map": labels.name, "source": labels.source, "warnings": list(labels.warnings)}
 
 
-def _counts(source: Source, recordings: list[Recording]) -> pd.DataFrame:
+def _counts(source: Source, seen: _Seen) -> pd.DataFrame:
     """Records of each class of one hospital by every map that a recipe can give it, side by side."""
     maps = [diagnosis_map(name) for name in dict.fromkeys(each[source.hospital] for each in LABELS.values())]
-    diagnoses, likelihoods = [each.diagnoses for each in recordings], [each.likelihoods for each in recordings]
-    table = counts_side_by_side(maps, diagnoses, likelihoods)
+    table = counts_side_by_side(maps, seen.diagnoses, seen.likelihoods)
     table.insert(0, "hospital", source.hospital)
     return table
 

@@ -3,73 +3,66 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from ecglens.errors import EcglensError
 from ecglens.report.html import Section, sheet, with_intervals, write_html
 from ecglens.runs import Run
-from ecglens.studies.habeeb2024_published import TABLE_1, TABLE_2, TABLE_3
+from ecglens.studies.habeeb2024_published import TABLE_1
 from ecglens.studies.habeeb2024_recipe import CPSC, FOLDS, PTBXL, TRAININGS
 from ecglens.studies.habeeb2024_report_maps import leads_section, maps_section
+from ecglens.studies.habeeb2024_report_scores import WORDS, run_name, said, scores_section, transfer_section
 from ecglens.studies.sources import NOT_FOR_PATIENTS, Sources, blamed, expect_runs
 
 PAPER = "Habeeb, Goyal 2024: ResNet34-1d of Zhang, Yuan, Zhang 2020 on CPSC2018 and PTB-XL, SHAP and Grad-CAM"
-WORDS = {CPSC: "CPSC2018", PTBXL: "PTB-XL"}
-_METRICS = ("precision", "recall", "f1", "auc", "class_accuracy")
-_TRAINED = {"cpsc": 0, "cpsc-then-ptbxl": 1, "both": 2}  # columns of the paper's Table 3
 
 
-def redraw(run: Run, beside: Run | None = None) -> Path:
+def redraw(run: Run, *beside: Run) -> Path:
     """`write_report` for folders that may have been changed since; raises EcglensError where they do not hold a whole run.
 
-    beside: a run of another training, or of the other map of labels.
+    beside: runs of other trainings, or of the other map of labels.
     """
-    expect_runs("habeeb2024", run, beside)
+    expect_runs("habeeb2024", run, *beside)
     with blamed(run):
-        return write_report(run, beside)
+        return write_report(run, *beside)
 
 
-def write_report(run: Run, beside: Run | None = None) -> Path:
+def write_report(run: Run, *beside: Run) -> Path:
     """Draw all figures from the tables and write report.html."""
     source = Sources(run)
-    sides = {_name(source): source}
-    if beside is not None:
-        with blamed(beside):
-            other = Sources(beside)
-            _expect_apart(source, other)
-            sides[_name(other)] = other
+    sides = {run_name(source): source}
+    for each in beside:
+        with blamed(each):
+            other = Sources(each)
+            _expect_apart(source, other, sides)
+            sides[run_name(other)] = other
     sections = [
-        _asked(source), _records(source), _origin(source), _scores(source, sides), leads_section(source), maps_section(source),
-        _recipes(source), _meaning(),
+        _asked(source), _records(source), _origin(source), transfer_section(source, sides), scores_section(sides),
+        leads_section(source), maps_section(source), _recipes(source), _meaning(),
         *(_label_map(source, hospital) for hospital in (CPSC, PTBXL)),
     ]  # fmt: skip
     banner = f"REAL ECGs: CPSC2018 and PTB-XL. {NOT_FOR_PATIENTS}" + (" A quick run." if source.asked["quick"] else "")
     path = run.path / "report.html"
-    write_html(path, f"habeeb2024, {source.asked['recipe_name']}: trained {_name(source)}", banner, _facts(source), sections)
+    write_html(path, f"habeeb2024, {source.asked['recipe_name']}: {run_name(source)}", banner, _facts(source), sections)
     return path
 
 
-def _name(source: Sources) -> str:
-    """What tells a run from another one."""
-    asked = source.asked
-    return f"{asked['train']}, {source.recipe['labels']} labels{', quick' if asked['quick'] else ''}, seed {asked['seed']}"
-
-
-def _expect_apart(source: Sources, other: Sources) -> None:
+def _expect_apart(source: Sources, other: Sources, sides: dict[str, Sources]) -> None:
     """Only nets that are tested on the same records can stand beside each other."""
-    if _name(source) == _name(other):
-        raise EcglensError(f"{other.run.path} and {source.run.path} are both '{_name(source)}': nothing tells them apart")
+    if run_name(other) in sides:
+        before = sides[run_name(other)].run.path
+        raise EcglensError(f"{other.run.path} and {before} are both '{run_name(other)}': nothing tells them apart")
     for key in ("folds", "seconds", "fs"):
         if source.recipe[key] != other.recipe[key]:
             raise EcglensError(
-                f"{other.run.path} has {key} {other.recipe[key]}, {source.run.path} {source.recipe[key]}: they "
-                "are not tested on "
-                "the same records alike; expected the same"
+                f"{other.run.path} has {key} {other.recipe[key]}, {source.run.path} {source.recipe[key]}: they are not tested "
+                "on the same records alike; expected the same"
             )
     if source.asked["seed"] != other.asked["seed"]:
         raise EcglensError(f"{other.run.path} has another seed than {source.run.path}, and so other folds of CPSC2018")
+    if source.run.about["data"]["sha256"] != other.run.about["data"]["sha256"]:
+        raise EcglensError(f"{other.run.path} was made from other files than {source.run.path}; expected the same records")
 
 
 def _facts(source: Sources) -> list[tuple[str, str]]:
@@ -84,14 +77,6 @@ def _facts(source: Sources) -> list[tuple[str, str]]:
     ]
 
 
-def _said(source: Sources, hospital: str, key: str) -> str:
-    value, low, high = (source.metrics.get(f"test.{hospital}.{key}{end}") for end in ("", "_low", "_high"))
-    if value is None:
-        return "not known"
-    unit = "patients" if hospital == PTBXL else "records"
-    return f"{value:.3f}" + ("" if low is None or high is None else f" (95 % over {unit} {low:.3f} to {high:.3f})")
-
-
 def _asked(source: Sources) -> Section:
     metrics = source.metrics
     text = [
@@ -100,7 +85,7 @@ def _asked(source: Sources) -> Section:
         f"hold. Trained {TRAININGS[source.asked['train']]}.",
         *(
             f"On {metrics[f'test.{hospital}.n']} records of {WORDS[hospital]} the macro AUC is "
-            f"{_said(source, hospital, 'macro_auc')} over the "
+            f"{said(source, hospital, 'macro_auc')} over the "
             f"{9 - metrics[f'test.{hospital}.classes_without_positives']} classes "
             f"that occur, {_known(metrics[f'test.{hospital}.frequent_macro_auc'])} over the "
             f"{len(metrics[f'test.{hospital}.frequent'])} with ten or more records "
@@ -161,63 +146,6 @@ def _origin(source: Sources) -> Section:
         else f"Every record is cut to its last {source.recipe['seconds']:g} s here, so the net cannot see a length.",
     ]
     return Section("What tells the hospital", text, [sheet(table[shown], "origin", "How well the hospital can be told")])
-
-
-def _scores(source: Sources, sides: dict[str, Sources]) -> Section:
-    rows: list[dict[str, Any]] = []
-    for key, words in (("macro_auc", "macro AUC"), ("frequent_macro_auc", "macro AUC, classes with 10 records"),
-                       ("macro_f1", "macro F1"), ("accuracy", "all classes of a record right")):  # fmt: skip
-        rows += [
-            {"tested on": WORDS[hospital], "": words} | {name: _said(each, hospital, key) for name, each in sides.items()}
-            for hospital in (CPSC, PTBXL)
-        ]
-    sheets = [sheet(pd.DataFrame(rows), "", "Tested on each hospital (metrics.json)")]
-    for hospital in (CPSC, PTBXL):
-        table = with_intervals(source.table(f"per_class-{hospital}"), list(_METRICS), digits=2)
-        sheets.append(
-            sheet(
-                table[["class", "support", "predicted", *_METRICS]],
-                f"per_class-{hospital}",
-                f"Class by class, {WORDS[hospital]}",
-            )
-        )
-    sheets += [sheet(pd.DataFrame(each), "", words) for each, words in _beside_the_paper(sides)]
-    text = [
-        "Every net is tested on the same records: all of CPSC2018, each by a net that has not seen it, and "
-        "PTB-XL's test side. A "
-        "class without a record there has no figures and enters no mean.",
-        "The paper's Table 3 compares nets on different records (the first on CPSC2018's fold, the others on a "
-        "fold of both), and "
-        "its Table 2 blames the net for what is partly the labels: by its own map a paced rhythm is a premature atrial beat.",
-    ]
-    return Section("How good is it, here and there", text, sheets)
-
-
-def _beside_the_paper(sides: dict[str, Sources]) -> list[tuple[list[dict[str, Any]], str]]:
-    """Tables 2 and 3 of the paper with ours: rows and caption of each."""
-    two: list[dict[str, Any]] = []
-    three: list[dict[str, Any]] = []
-    for k, name in enumerate(TABLE_1):
-        row: dict[str, Any] = {"class": name}
-        for metric in ("f1", "auc"):
-            row |= {f"paper, {metric}, CPSC": TABLE_2[metric][0][k], f"paper, {metric}, PTB-XL": TABLE_2[metric][1][k]}
-        for side, source in sides.items():
-            for hospital in (CPSC, PTBXL):
-                value = source.metrics.get(f"test.{hospital}.per_class.{name}.auc")
-                row[f"ours, auc, {WORDS[hospital]}: {side}"] = value
-        two.append(row)
-        row = {"class": name}
-        for column, training in enumerate(("Original", "Ours_1", "Ours_2")):
-            row[f"paper, auc, {training}"] = TABLE_3["auc"][column][k]
-        for side, source in sides.items():
-            if source.asked["train"] in _TRAINED:
-                pair = [source.metrics.get(f"test.{hospital}.per_class.{name}.auc") for hospital in (CPSC, PTBXL)]
-                row |= {f"ours, {WORDS[each]}: {side}": value for each, value in zip((CPSC, PTBXL), pair, strict=True)}
-        three.append(row)
-    return [
-        (two, "Table 2: trained on CPSC2018, tested on both hospitals"),
-        (three, "Table 3: the three trainings"),
-    ]
 
 
 def _recipes(source: Sources) -> Section:
