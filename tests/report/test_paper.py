@@ -32,23 +32,26 @@ def test_axes_lie_where_they_are_put_in_millimetres(width, height, left, bottom,
     )
 
 
-def _lines_at(ticks, low: float, high: float) -> list[float]:
-    return sorted({round(float(tick), 6) for tick in ticks if low - 1e-9 <= tick <= high + 1e-9})
-
-
 def test_paper_has_fine_lines_each_millimetre_and_bold_ones_each_five():
     axes = place(new_figure(100, 80), 10, 10, 50, 30)
     draw_paper(axes, (-0.4, 0.6), (-1.0, 2.0))
     assert axes.get_xlim() == (-0.4, 0.6)
     assert axes.get_ylim() == (-1.0, 2.0)
-    bold, fine = axes.xaxis.get_majorticklocs(), axes.xaxis.get_minorticklocs()
-    np.testing.assert_allclose(_lines_at(bold, -0.4, 0.6), np.arange(-2, 4) * 0.2, atol=1e-6)
-    np.testing.assert_allclose(_lines_at([*bold, *fine], -0.4, 0.6), np.arange(-10, 16) * 0.04, atol=1e-6)
-    bold, fine = axes.yaxis.get_majorticklocs(), axes.yaxis.get_minorticklocs()
-    np.testing.assert_allclose(_lines_at(bold, -1, 2), np.arange(-2, 5) * 0.5, atol=1e-6)
-    np.testing.assert_allclose(_lines_at([*bold, *fine], -1, 2), np.arange(-10, 21) * 0.1, atol=1e-6)
-    for axis in (axes.xaxis, axes.yaxis):
-        assert all(tick.gridline.get_visible() for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()))
+    fine_x, fine_y, bold_x, bold_y = axes.collections
+    for lines, axis, wanted in (
+        (fine_x, 0, np.arange(-10, 16) * 0.04), (fine_y, 1, np.arange(-10, 21) * 0.1),
+        (bold_x, 0, np.arange(-2, 4) * 0.2), (bold_y, 1, np.arange(-2, 5) * 0.5),
+    ):  # fmt: skip
+        ends = np.array(lines.get_segments())
+        np.testing.assert_allclose(ends[:, 0, axis], wanted, atol=1e-9)
+        # from one end of the axes to the other
+        assert set(ends[:, :, 1 - axis].ravel()) == {0.0, 1.0}
+    assert fine_x.get_linewidths()[0] < bold_x.get_linewidths()[0]
+    assert fine_x.get_zorder() < bold_x.get_zorder() < 1
+    for axis, wanted in ((axes.xaxis, np.arange(-2, 4) * 0.2), (axes.yaxis, np.arange(-2, 5) * 0.5)):
+        low, high = sorted(axis.get_view_interval())
+        ticks = [tick for tick in axis.get_majorticklocs() if low - 1e-9 <= tick <= high + 1e-9]
+        np.testing.assert_allclose(ticks, wanted, atol=1e-9)
 
 
 @FEW

@@ -50,16 +50,21 @@ def draw_paper(axes: Axes, seconds: tuple[float, float], millivolts: tuple[float
     axes.set_xlim(*seconds)
     axes.set_ylim(*millivolts)
     axes.xaxis.set_major_locator(MultipleLocator(0.2))
-    axes.xaxis.set_minor_locator(MultipleLocator(0.04))
     axes.yaxis.set_major_locator(MultipleLocator(0.5))
-    axes.yaxis.set_minor_locator(MultipleLocator(0.1))
-    axes.grid(which="minor", color=_FINE, linewidth=0.4, zorder=0)
-    axes.grid(which="major", color=_BOLD, linewidth=0.6, zorder=0.1)
-    axes.set_axisbelow(True)
+    # lines, not the grid of minor ticks: a tick is an object of its own, and a page has ten thousand
+    for step_s, step_mv, colour, width, order in ((0.04, 0.1, _FINE, 0.4, 0.5), (0.2, 0.5, _BOLD, 0.6, 0.51)):
+        style = {"colors": colour, "linewidths": width, "zorder": order}
+        axes.vlines(_multiples(step_s, *seconds), 0, 1, transform=axes.get_xaxis_transform(), **style)  # type: ignore[arg-type]
+        axes.hlines(_multiples(step_mv, *millivolts), 0, 1, transform=axes.get_yaxis_transform(), **style)  # type: ignore[arg-type]
     axes.tick_params(which="both", length=0, labelsize=7)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.1f}"))
     for spine in axes.spines.values():
         spine.set_color(_BOLD)
+
+
+def _multiples(step: float, low: float, high: float) -> NDArray[np.float64]:
+    """Multiples of `step` from `low` to `high`, ends included."""
+    return np.arange(np.ceil(low / step - 1e-6), np.floor(high / step + 1e-6) + 1) * step
 
 
 def millivolt_range(mv: NDArray[np.floating]) -> tuple[float, float]:

@@ -51,7 +51,7 @@ class Recipe(TrainOptions):
     explained: int = 10
     loss: str = "bce"
     rate: float = 1e-3
-    epochs: int = 10
+    epochs: int = 20
     batch: int = 32
     gain_jitter: float = 0.3
     stretch: float = 0.15
@@ -108,11 +108,11 @@ REASONS = {
 
 
 def recipe_for(name: str, *, quick: bool) -> Recipe:
-    """The recipe `name`; `quick` takes 100 Hz, at most ten epochs, and few records to explain."""
+    """The recipe `name`; `quick` takes 100 Hz, at most twenty epochs, and few records to explain."""
     choose(name, ["as-published", "corrected"], "recipe")
     recipe = _AS_PUBLISHED if name == "as-published" else Recipe()
     if quick:
-        recipe = replace(recipe, fs=100.0, epochs=min(recipe.epochs, 10), explained=min(recipe.explained, 5), bf16=True)
+        recipe = replace(recipe, fs=100.0, epochs=min(recipe.epochs, 20), explained=min(recipe.explained, 5), bf16=True)
     return recipe
 
 

@@ -18,14 +18,16 @@ from ecglens.attribution import explain
 from ecglens.attribution.attributions import Attributions
 from ecglens.examples.examples import Examples
 from ecglens.examples.regions import Regions
-from ecglens.files import write_json, write_table, written_whole
+from ecglens.files import write_json, write_table
 from ecglens.models import Classifier
 from ecglens.runs import Run
 from ecglens.studies.habeeb2024_material import Material
 from ecglens.studies.habeeb2024_recipe import CPSC, PTBXL, REASONS, Question, recipe_for
+from ecglens.studies.habeeb2024_shown import write_shown
 from ecglens.studies.options import differing_options
 
 BACKGROUND = 100  # examples, as published: the first of the table, which are all of one hospital
+PADDED_S = 30.0  # length of what `Material.padded` holds
 
 
 def explained_rows(question: Question, material: Material) -> NDArray[np.int64]:
@@ -131,16 +133,31 @@ def write_leads(
     return errors
 
 
+def sizes_by_second(signals: NDArray[np.floating], fs: float) -> NDArray[np.float64]:
+    """Mean absolute value of each second of each lead, (example, lead x second); a last second may be shorter.
+
+    signals (example, lead, time), fs in Hz.
+    """
+    starts = np.arange(0, signals.shape[2], max(round(fs), 1))
+    total = np.add.reduceat(np.abs(signals, dtype=np.float64), starts, axis=2)
+    return (total / np.diff(np.append(starts, signals.shape[2]))).reshape(len(signals), -1)
+
+
 def write_origin(question: Question, classifier: Classifier, material: Material, this: Run) -> dict[str, float]:
     """tables/origin.csv: how well the hospital can be told, from the length, the net's input and its last layer."""
     cpsc, ptbxl = (np.flatnonzero((material.hospital == name) & (material.side != "unused")) for name in (CPSC, PTBXL))
     rows = material.probed
     part, origin = material.examples.take(rows), material.hospital[rows]
     seconds, patients = part.column("recorded_seconds").astype(float), part.column("patient").astype(str)
+    seen = classifier.inputs(part)[0].numpy()
+    # a linear probe of samples sees no zeros, as what is around them has any sign; one of sizes does
     sources = {
         "length of the record": seconds[:, None],
-        "the last 30 s, zeros before": material.padded.reshape(len(rows), -1),
-        "input of the net": classifier.inputs(part)[0].flatten(1).numpy(),
+        "sizes, second by second: the last 30 s, zeros before": sizes_by_second(
+            material.padded, material.padded.shape[2] / PADDED_S
+        ),
+        "sizes, second by second: input of the net": sizes_by_second(seen, part.fs),
+        "samples: input of the net": seen.reshape(len(rows), -1),
         "last layer": last_layer(classifier, part)[0],
     }
     single = part.labels >= 0  # within a class: records with that one alone
@@ -161,41 +178,6 @@ def write_origin(question: Question, classifier: Classifier, material: Material,
     bound = best_auc(lasts[cpsc], lasts[ptbxl])
     at_ten = float(np.mean(lasts[cpsc] == 10))
     return {"origin.length_bound": bound, "origin.cpsc_exactly_10_s": at_ten}
-
-
-def write_shown(question: Question, classifier: Classifier, material: Material, rows: NDArray[np.int64], this: Run) -> None:
-    """tables/shown.npz and .csv: of each class the middle record answered so, with published and corrected Grad-CAM."""
-    part = material.examples.take(rows)
-    assert part.multi_hot is not None
-    logits = classifier.logits(part)
-    predicted = logits.argmax(1)
-    right = part.multi_hot[np.arange(len(rows)), predicted]
-    told: list[dict[str, Any]] = []
-    arrays: dict[str, NDArray[Any]] = {}
-    for k, name in enumerate(part.classes):
-        mine = np.flatnonzero((predicted == k) & right)
-        mine = mine if len(mine) else np.flatnonzero(predicted == k)
-        if not len(mine):
-            continue
-        row = int(mine[len(mine) // 2])
-        one = part.take(np.array([row]))
-        maps = explain(classifier, one, ["grad-cam", "channel-cam"], target=np.array([k]), quiet=True)
-        guided = explain(classifier, one, ["guided-grad-cam"], target=np.array([k]), quiet=True)
-        number = len(told)
-        arrays |= {
-            f"signal {number}": one.signals[0], f"guided {number}": np.asarray(guided["guided-grad-cam"][0], np.float32),
-            f"grad-cam {number}": np.asarray(maps.native("grad-cam")[0], np.float32).ravel(),
-            f"channel-cam {number}": np.asarray(maps.native("channel-cam")[0], np.float32).ravel(),
-        }  # fmt: skip
-        table = one.table
-        told.append(
-            {"class": name, "right": bool(right[row]), "hospital": material.hospital[rows[row]], "id": table["id"].iloc[0],
-             "logit": float(logits[row, k]), "start": int(table["valid_start"].iloc[0]),
-             "stop": int(table["valid_stop"].iloc[0])}
-        )  # fmt: skip
-    write_table(this.tables / "shown.csv", pd.DataFrame(told))
-    with written_whole(this.tables / "shown.npz") as beside, beside.open("wb") as handle:
-        np.savez_compressed(handle, fs=np.array(part.fs), leads=np.array(part.leads), **arrays)  # type: ignore[arg-type]
 
 
 def analyse(
