@@ -278,6 +278,45 @@ def report(folder: Path, beside: tuple[Path, ...]) -> None:
     click.echo(str(module.redraw(run, *others)))
 
 
+@cli.command()
+@click.argument("folder", type=_FOLDER, metavar="[RUN]", required=False)
+@click.option("--model", metavar="FILE.py:FUNCTION|RUN", help="Audit a model of your own instead of a run.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Weights as safetensors, with --model.")
+@click.option("--method", default="saliency", show_default=True, help="With --model: whose maps are checked.")
+@click.option("--data", metavar="DIR", help="Folder that holds the database.  [default: $ECGLENS_DATA, cache, PhysioNet]")
+@click.option("--out", type=_FOLDER, help="Folder of findings.json and report.html.  [default: RUN/audit]")
+@click.option("--fail-on", help="low, medium or high: exit code 3 where a finding is as bad.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="With --model: decides every draw.")
+def audit(folder: Path | None, model: str | None, out: Path | None, fail_on: str | None, **options: Any) -> None:
+    """Check a run, or a model of your own: can its scores and its explanations be believed?
+
+    Findings come worst first, each with a number, what to look at and what to do.
+    """
+    from ecglens.audit.finding import SEVERITIES, at_or_above
+    from ecglens.errors import choose
+    from ecglens.runs import open_run
+    from ecglens.studies.auditing import audit as audit_subject
+    from ecglens.studies.subjects import subject_of_model, subject_of_run
+
+    if (folder is None) == (model is None):
+        raise EcglensError("give a run folder or --model FILE.py:FUNCTION, one of the two")
+    if fail_on is not None:
+        choose(fail_on, list(SEVERITIES), "severity")
+    if folder is not None:
+        place = out or folder / "audit"
+        subject = subject_of_run(open_run(folder), None if options["data"] is None else Path(options["data"]))
+    else:
+        assert model is not None
+        if out is None:
+            raise EcglensError("--model needs --out, the folder to write")
+        place = out
+        subject = subject_of_model(model, options["weights"], options["data"], options["method"], options["seed"])
+    findings = audit_subject(subject, {}, place)
+    click.echo(str(place / "report.html"))
+    if fail_on is not None and at_or_above(findings, fail_on):
+        sys.exit(3)
+
+
 def main() -> None:
     """Run the command line; mistakes of the user end with one line and exit code 2, ours with exit code 1."""
     debug = "--debug" in sys.argv

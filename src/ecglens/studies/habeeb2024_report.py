@@ -137,13 +137,16 @@ def _origin(source: Sources) -> Section:
     shown = [name for name in ("from", "class", "n", "auc", "shuffled", "shuffled_high", "why_not") if name in table]
     padded = source.recipe["seconds"] > 10
     text = [
-        "A probe, cross-validated over patients, guesses the hospital from a record. Where it can, a net may use "
-        "the hospital as "
-        "a sign of a class that is common there.",
-        f"By length alone no rule can do better than {source.metrics['origin.length_bound']:.3f} on these records (exact).",
+        "A probe, cross-validated over patients, guesses the hospital from a record. Where it can, a net may use the hospital "
+        "as a sign of a class that is common there.",
+        f"By length alone no rule can do better than {source.metrics['origin.length_bound']:.3f} on these records (exact). In "
+        "the last 30 s with zeros before, a probe of sizes sees the zeros and so the length; a probe of the "
+        "samples would not, "
+        "as it is linear.",
         "The net sees records padded with zeros to one length here, and the zeros tell the length."
         if padded
-        else f"Every record is cut to its last {source.recipe['seconds']:g} s here, so the net cannot see a length.",
+        else f"Every record is cut to its last {source.recipe['seconds']:g} s here, so the net cannot see a length. What "
+        "still tells the hospital is in the signal: its sizes, its noise, and the classes that each hospital has.",
     ]
     return Section("What tells the hospital", text, [sheet(table[shown], "origin", "How well the hospital can be told")])
 

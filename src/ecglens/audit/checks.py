@@ -1,0 +1,38 @@
+"""Every check by room, in the order in which the page names them; what each costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ecglens.audit import leakage, sanity, scoring
+from ecglens.audit.finding import Finding
+from ecglens.audit.subject import Subject
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check: its name, the question in a reader's words, what it costs in words, and the function that answers."""
+
+    name: str
+    asks: str
+    cost: str
+    run: Callable[[Subject], Finding]
+
+
+_NOTHING = "counting alone"
+CHECKS = (
+    Check("shared-patients", "Were test patients learnt from?", _NOTHING, leakage.shared_patients),
+    Check("validated-on-training", "Do training examples validate?", _NOTHING, leakage.repeats_across),
+    Check("classes-not-validated", "Does every class validate?", _NOTHING, leakage.classes_validated),
+    Check("shared-signals", "Is a signal there under two names?", "a product of matrices", leakage.shared_signals),
+    Check("class-in-one-patient", "Does a class live in one patient?", _NOTHING, leakage.class_of_one_patient),
+    Check("absent-classes", "Do absent classes count as 0 in an average?", _NOTHING, scoring.absent_classes),
+    Check("metrics-of-different-classes", "Are scores of one class?", _NOTHING, scoring.metrics_of_one_class),
+    Check("lazy-answer", "Is it better than the commonest answer?", _NOTHING, scoring.better_than_lazy),
+    Check("thresholds-from-test", "Were thresholds chosen on the test set?", _NOTHING, scoring.thresholds_from_test),
+    Check("class-free", "Do maps depend on the class?", "2 maps of 60 examples", sanity.class_sensitivity),
+    Check("foreign-input", "Are maps of what the net saw?", "maps of 12 examples", sanity.foreign_input),
+    Check("no-time", "Do maps move with the signal?", "2 maps of 24 examples", sanity.follows_time),
+    Check("weights", "Do maps depend on what was learnt?", "5 maps of 24 examples", sanity.depends_on_weights),
+)

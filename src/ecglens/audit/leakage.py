@@ -1,0 +1,176 @@
+"""Is what tests a model really unseen? Patients, signals and repeats on both sides, and what validates it."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecglens.audit.finding import Finding, Measure, clear, found, not_run
+from ecglens.audit.subject import Subject
+from ecglens.examples.examples import Examples
+from ecglens.recordings.duplicates import Fingerprints, SameSignal, fingerprints, same_signals
+from ecglens.recordings.recording import Recording
+from ecglens.recordings.twelve_record import no_marks
+
+_FEW = 8  # examples named in a finding
+_LONG_ENOUGH = 5.0  # s, of which a signal can be told from all others
+_RARE = 10  # examples of a class, below which its absence says nothing
+
+
+def shared_patients(subject: Subject) -> Finding:
+    """Patients who were learnt from and tested."""
+    name, what = "leakage.shared-patients", "Patients on both sides of the split"
+    if subject.split is None or not len(subject.tested) or not len(subject.learnt):
+        return not_run(name, "recipe", what, "the split is not known, or has no test side")
+    learnt, tested = np.unique(subject.patients[subject.learnt]), subject.patients[subject.tested]
+    both = np.isin(tested, learnt)
+    who = sorted(set(tested[both]))
+    share = Measure(float(both.mean()), "share of the test examples whose patient was learnt from")
+    if not who:
+        return clear(name, "recipe", f"None of the {len(np.unique(tested))} test patients was learnt from.", share)
+    records = _records_of(subject, who)
+    return found(
+        name, "recipe", "high" if share.value > 0.1 else "medium",
+        f"{len(who)} of {len(np.unique(tested))} test patients were learnt from: {_listed(records)}. What is learnt of a "
+        "patient's own shapes counts as a success here, and will not be there for a new patient.",
+        share, where={"patients": ", ".join(who[:_FEW])}, examples=_some(subject, subject.tested[both]),
+        do="Split by patient, and score again.",
+    )  # fmt: skip
+
+
+def _records_of(subject: Subject, patients: list[str]) -> list[str]:
+    """Each patient with the records under which the patient goes."""
+    records = subject.examples.column("record").astype(str)
+    out = []
+    for patient in patients:
+        mine = sorted(set(records[subject.patients == patient]))
+        out.append(patient if len(mine) == 1 else f"{patient} (records {' and '.join(mine[:4])})")
+    return out
+
+
+def repeats_across(subject: Subject) -> Finding:
+    """The same examples in training and in validation, as where rows are repeated before they are split."""
+    name, what = "leakage.validated-on-training", "Training examples that validate"
+    if subject.shown is None or subject.validated is None or not len(subject.validated):
+        return not_run(name, "recipe", what, "which rows trained and which validated is not known, or none validated")
+    again = np.isin(subject.validated, subject.shown)
+    share = Measure(float(again.mean()), "share of the validation rows that also train")
+    if not again.any():
+        return clear(name, "recipe", "No validation example is also trained on.", share)
+    return found(
+        name, "recipe", "high" if share.value > 0.5 else "medium",
+        f"{share.value:.0%} of the validation rows are training examples, repeated before the split: the validation loss is a "
+        "training loss, and what was chosen by it was not validated.",
+        share, examples=_some(subject, subject.validated[again]),
+        do="Split first, and repeat rare classes within the training side alone.",
+    )  # fmt: skip
+
+
+def classes_validated(subject: Subject) -> Finding:
+    """Classes that train and never validate."""
+    name, what = "leakage.classes-not-validated", "Classes that no validation example has"
+    if subject.shown is None or subject.validated is None or not len(subject.validated):
+        return not_run(name, "recipe", what, "which rows trained and which validated is not known, or none validated")
+    classes, truth = subject.examples.classes, subject.truth
+    trained, validated = truth[np.unique(subject.shown)].sum(0), truth[subject.validated].sum(0)
+    missing = [k for k in range(len(classes)) if trained[k] >= _RARE and not validated[k]]
+    often = int((trained >= _RARE).sum())
+    if not often:
+        return not_run(name, "recipe", what, f"no class has {_RARE} training examples")
+    share = Measure(len(missing) / often, "share of the frequent training classes that no validation example has")
+    there = [classes[k] for k in range(len(classes)) if validated[k]]
+    if not missing:
+        return clear(name, "recipe", f"Each of the {often} frequent classes validates.", share)
+    absent = ", ".join(classes[k] for k in missing)
+    return found(
+        name, "recipe", "high" if share.value >= 0.5 else "medium",
+        f"Validation has {len(there)} of {often} frequent classes ({', '.join(there)}): the epoch, the rate and the "
+        f"thresholds were chosen blind to {absent}.",
+        share, where={"classes": absent}, do="Draw validation examples from every class.",
+    )  # fmt: skip
+
+
+def class_of_one_patient(subject: Subject) -> Finding:
+    """Classes that live in one patient: they cannot be told from the patient."""
+    name = "data.class-in-one-patient"
+    truth, patients, classes = subject.truth, subject.patients, subject.examples.classes
+    if len(np.unique(patients)) < 2:
+        return not_run(name, "data", "Classes that live in one patient", "there is one patient")
+    alone: list[tuple[str, str, float, int]] = []
+    largest = 0.0
+    for k, word in enumerate(classes):
+        who, counts = np.unique(patients[truth[:, k]], return_counts=True)
+        if counts.sum() < _RARE:
+            continue
+        share = float(counts.max() / counts.sum())
+        largest = max(largest, share)
+        if share >= 0.8:
+            alone.append((word, str(who[counts.argmax()]), share, int(counts.sum())))
+    measure = Measure(largest, "largest share of a class that one patient has")
+    if not alone:
+        return clear(name, "data", "No class has four fifths of its examples in one patient.", measure)
+    told = "; ".join(f"{word}: {share:.0%} of {n} are of {who}" for word, who, share, n in alone)
+    rows = np.flatnonzero(truth[:, classes.index(alone[0][0])] & (patients == alone[0][1]))
+    return found(
+        name, "data", "medium",
+        f"{told}. A score of such a class is a score of recognising the patient, and its map is a map of the patient.",
+        measure, where={"classes": ", ".join(each[0] for each in alone)}, examples=_some(subject, rows),
+        do="Leave such a class out of averages and claims, or add patients who have it.",
+    )  # fmt: skip
+
+
+def shared_signals(subject: Subject) -> Finding:
+    """One signal under two names: on both sides of the split, or in two databases."""
+    name, what = "leakage.shared-signals", "One signal under two names"
+    seconds = subject.examples.length / subject.examples.fs
+    if seconds < _LONG_ENOUGH:
+        return not_run(name, "data", what, f"examples last {seconds:g} s; to know a signal again takes {_LONG_ENOUGH:g} s")
+    parts = _parts(subject)
+    if len(parts) < 2:
+        return not_run(name, "data", what, "there is one database and one side")
+    pairs: list[SameSignal] = []
+    for one, other in combinations(parts, 2):
+        pairs += same_signals(one, other)
+    pairs = [pair for pair in pairs if pair.first != pair.second]
+    measure = Measure(float(len(pairs)), "pairs of records with one signal (correlation of .95 or more)")
+    if not pairs:
+        return clear(name, "data", "No two records of different sides or databases have one signal.", measure)
+    told = _listed([f"{pair.first} and {pair.second}" for pair in pairs])
+    return found(
+        name, "data", "medium", f"{len(pairs)} pairs of records have one signal under two names: {told}.", measure,
+        examples=[pair.first for pair in pairs[:_FEW]], do="Leave one of each pair out, or keep both on one side.",
+    )  # fmt: skip
+
+
+def _parts(subject: Subject) -> list[Fingerprints]:
+    """Fingerprints of whole records, by database and side; the first example of each record."""
+    examples = subject.examples
+    names = examples.table["database"].astype(str) + "/" + examples.table["record"].astype(str)
+    first = (~names.duplicated()).to_numpy()
+    side = np.full(len(examples), "", "<U10") if subject.split is None else np.where(subject.split == "test", "test", "learnt")
+    origin = names.str.rsplit("/", n=1).str[0].to_numpy() if subject.origin is None else subject.origin
+    groups = np.char.add(np.char.add(origin.astype(str), " "), side.astype(str))
+    out = []
+    for group in sorted(set(groups[first])):
+        rows = np.flatnonzero(first & (groups == group))
+        out.append(fingerprints(_recordings(examples, rows, names.to_numpy())))
+    return out
+
+
+def _recordings(examples: Examples, rows: NDArray[np.int64], names: NDArray[np.str_]) -> list[Recording]:
+    start, stop = examples.column("valid_start"), examples.column("valid_stop")
+    return [
+        Recording("", str(names[row]), "", examples.signals[row, :, int(start[row]) : int(stop[row])], examples.fs,
+                  examples.leads, no_marks())
+        for row in rows
+    ]  # fmt: skip
+
+
+def _some(subject: Subject, rows: NDArray[np.int64]) -> tuple[str, ...]:
+    return tuple(subject.ids[np.unique(rows)[:_FEW]].tolist())
+
+
+def _listed(words: list[str]) -> str:
+    return ", ".join(words[:_FEW]) + (f" and {len(words) - _FEW} more" if len(words) > _FEW else "")

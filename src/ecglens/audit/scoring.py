@@ -1,0 +1,160 @@
+"""Do the scores say what they seem to say? Absent classes, mixed classes, thresholds from the test set, the lazy answer."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecglens.audit.finding import Finding, Measure, clear, found, not_run
+from ecglens.audit.subject import Subject
+from ecglens.training.metrics import class_scores, patient_draws
+
+_METRICS = ("precision", "recall", "f1")
+_CLOSE = 1e-4
+
+
+def absent_classes(subject: Subject) -> Finding:
+    """A macro average in which classes without a test example count as 0."""
+    name, what = "scoring.absent-classes", "A macro average over classes that the test set lacks"
+    scores = _class_scores(subject)
+    reported = _reported_macros(subject)
+    if scores is None or not reported:
+        return not_run(name, "recipe", what, "no answers to test examples, or no macro average, is known")
+    support = scores["support"]
+    absent = [word for word, n in zip(subject.examples.classes, support, strict=True) if not n]
+    words = "what the macro average loses by classes that the test set lacks"
+    if not absent:
+        return clear(name, "recipe", "Every class has a test example.", Measure(0.0, words))
+    there = support > 0
+    counted: list[tuple[float, str, float, float]] = []
+    for metric, value in reported.items():
+        over_all, over_present = float(scores[metric].mean()), float(scores[metric][there].mean())
+        if abs(value - over_all) < _CLOSE < abs(value - over_present):
+            counted.append((over_present - over_all, metric, over_all, over_present))
+    if not counted:
+        told = f"{', '.join(absent)}: no test example; the macro averages leave them out."
+        return clear(name, "recipe", told, Measure(0.0, words))
+    fall, metric, with_them, without = max(counted)
+    return found(
+        name, "recipe", "high" if fall > 0.05 else "medium",
+        f"The test set has no example of {', '.join(absent)}, and they count as 0 in the macro {metric}: {with_them:.3f} is "
+        f"reported, {without:.3f} is the mean over the {int(there.sum())} classes that are there.",
+        Measure(fall, words, where={"classes": ", ".join(absent)}),
+        do="Average over the classes that the test set has, and name the others.",
+    )  # fmt: skip
+
+
+def metrics_of_one_class(subject: Subject) -> Finding:
+    """Precision, recall and F1 that are reported together and are of different classes."""
+    name, what = "scoring.metrics-of-different-classes", "Precision, recall and F1 of different classes"
+    scores = _class_scores(subject)
+    reported = {metric: subject.metrics.get(f"headline.{metric}") for metric in _METRICS}
+    known = {metric: float(value) for metric, value in reported.items() if isinstance(value, int | float)}
+    if scores is None or len(known) < 2:
+        return not_run(name, "recipe", what, "the run puts no two of precision, recall and F1 forward as one class's")
+    of = {
+        metric: {k for k in range(len(subject.examples.classes)) if abs(float(scores[metric][k]) - value) < _CLOSE}
+        for metric, value in known.items()
+    }
+    words = "classes that the reported precision, recall and F1 are of"
+    if set.intersection(*of.values()):
+        return clear(name, "recipe", "They are of one class.", Measure(1.0, words))
+    told = {metric: ", ".join(subject.examples.classes[k] for k in sorted(which)) for metric, which in of.items() if which}
+    if len(told) < len(known):
+        odd = ", ".join(metric for metric in known if metric not in told)
+        return not_run(name, "recipe", what, f"the reported {odd} is no class's, so it is not told how it was averaged")
+    said = ", ".join(f"{metric} {known[metric]:.3f} is that of {which}" for metric, which in told.items())
+    return found(
+        name, "recipe", "high", f"Reported side by side, but of different classes: {said}. None follows from the others.",
+        Measure(float(len(set(told.values()))), words, where=told), do="Report all scores of each class, by name.",
+    )  # fmt: skip
+
+
+def better_than_lazy(subject: Subject) -> Finding:
+    """Is the model better than one that always says the commonest class?"""
+    name, what = "scoring.lazy-answer", "Accuracy beside that of the commonest answer"
+    if subject.asked is None or subject.probabilities is None or subject.answered is not None:
+        return not_run(name, "model", what, "no answers to test examples are known, or records may be of several classes")
+    truth, said = subject.examples.labels[subject.asked], subject.probabilities.argmax(1)
+    usual = int(np.bincount(truth).argmax())
+    gain = (said == truth).astype(float) - (truth == usual)
+    low, high = _mean_interval(gain, subject.patients[subject.asked], subject.seed)
+    word = subject.examples.classes[usual]
+    told = f"accuracy {np.mean(said == truth):.3f}; always {word}: {np.mean(truth == usual):.3f}"
+    gained = Measure(float(gain.mean()), f"accuracy above that of always saying {word}", low, high)
+    if gained.value > 0 and not low <= 0:
+        return clear(name, "model", f"Better than the commonest answer ({told}).", gained)
+    beside = "is no better than" if gained.value <= 0 else "cannot be told from"
+    return found(
+        name, "model", "high" if gained.value <= 0 else "medium",
+        f"The model {beside} one that always says {word} ({told}).", gained,
+        do="Report accuracy beside the commonest answer's, and scores by class.",
+    )  # fmt: skip
+
+
+def thresholds_from_test(subject: Subject) -> Finding:
+    """Thresholds that are the best ones of the very records that are scored."""
+    name, what = "scoring.thresholds-from-test", "Thresholds chosen on the test set"
+    thresholds = subject.classifier.thresholds
+    if subject.asked is None or subject.probabilities is None or subject.answered is None or thresholds is None:
+        return not_run(name, "recipe", what, "the model has no thresholds, or no answers to test examples are known")
+    truth = subject.truth[subject.asked]
+    often = [k for k in range(truth.shape[1]) if 5 <= truth[:, k].sum() <= len(truth) - 5]
+    if len(often) < 3:
+        return not_run(name, "recipe", what, f"{len(often)} classes have five test records; three are needed")
+    best = [k for k in often if _f1_at_best(truth[:, k], subject.probabilities[:, k])
+            <= _f1(truth[:, k], subject.answered[:, k]) + 1e-9]  # fmt: skip
+    words = "share of the classes whose threshold is the best possible one for the test records"
+    share = Measure(len(best) / len(often), words, where={"classes": ", ".join(subject.examples.classes[k] for k in best)})
+    if share.value < 0.8:
+        return clear(name, "recipe", f"{len(best)} of {len(often)} thresholds happen to be the best for the test set.", share)
+    return found(
+        name, "recipe", "high",
+        f"{len(best)} of {len(often)} thresholds give the largest F1 that any threshold gives on the test records: they were "
+        "chosen on them, and F1, precision and recall are too good.",
+        share, do="Choose thresholds on validation records.",
+    )  # fmt: skip
+
+
+def _class_scores(subject: Subject) -> dict[str, NDArray[np.float64]] | None:
+    """precision, recall, f1 and support of each class (class,), from the answers themselves."""
+    if subject.asked is None or subject.probabilities is None:
+        return None
+    truth = subject.truth[subject.asked]
+    n = truth.shape[1]
+    said = subject.answered if subject.answered is not None else np.eye(n, dtype=bool)[subject.probabilities.argmax(1)]
+    hit, claimed, support = (truth & said).sum(0), said.sum(0), truth.sum(0)
+    confusion = np.zeros((n, 2, 2))
+    confusion[:, 1, 1], confusion[:, 0, 1], confusion[:, 1, 0] = hit, claimed - hit, support - hit
+    confusion[:, 0, 0] = len(truth) - claimed - support + hit
+    scores = class_scores(confusion)
+    return {metric: scores[metric][:, 1] for metric in _METRICS} | {"support": support.astype(np.float64)}
+
+
+def _reported_macros(subject: Subject) -> dict[str, float]:
+    values = {metric: subject.metrics.get(f"headline.macro_{metric}") for metric in _METRICS}
+    return {metric: float(value) for metric, value in values.items() if isinstance(value, int | float)}
+
+
+def _mean_interval(values: NDArray[np.float64], patients: NDArray[np.str_], seed: int) -> tuple[float, float]:
+    names, who = np.unique(patients, return_inverse=True)
+    if len(names) < 2:
+        return float("nan"), float("nan")
+    sums, counts = np.bincount(who, values), np.bincount(who)
+    draws = patient_draws(len(names), 1000, seed)
+    low, high = np.percentile(draws @ sums / (draws @ counts), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _f1(truth: NDArray[np.bool_], said: NDArray[np.bool_]) -> float:
+    total = truth.sum() + said.sum()
+    return float(2 * (truth & said).sum() / total) if total else 0.0
+
+
+def _f1_at_best(truth: NDArray[np.bool_], probability: NDArray[np.floating]) -> float:
+    """The largest F1 of any threshold."""
+    order = np.argsort(-probability, kind="stable")
+    hits = np.cumsum(truth[order])
+    ends = np.append(np.diff(probability[order]) != 0, True)
+    f1 = 2 * hits / (np.arange(1, len(order) + 1) + truth.sum())
+    return float(f1[ends].max())

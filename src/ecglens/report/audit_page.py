@@ -1,0 +1,51 @@
+"""The first page of an audit: what was found, worst first, what was not run and why, what is clear."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ecglens.audit.finding import CLEAR, FOUND, NOT_RUN, Finding
+from ecglens.report.html import Section, sheet, write_html
+
+
+def write_page(out: Path, about: dict[str, Any], findings: list[Finding]) -> Path:
+    """report.html in `out`, from findings.json alone."""
+    found, open_, clear = ([each for each in findings if each.state == state] for state in (FOUND, NOT_RUN, CLEAR))
+    sections = [_summary(found, open_, clear), *(_section(each) for each in found)]
+    if open_:
+        rows = [{"check": each.id, "what": each.what, "not run, because": each.why_not} for each in open_]
+        sections.append(Section("Not run", ["A check that lacks something is neither passed nor failed."],
+                                [sheet(pd.DataFrame(rows), "", "What was not checked, and why")]))  # fmt: skip
+    if clear:
+        rows = [{"check": each.id, "what": each.what, "number": _number(each), "counts": each.in_words} for each in clear]
+        sections.append(Section("Clear", ["Nothing was found here; a number says by how far."],
+                                [sheet(pd.DataFrame(rows), "", "Checks without a finding")]))  # fmt: skip
+    facts = [("audited", about["subject"]), ("examples", f"{about['examples']:,}")]
+    path = out / "report.html"
+    write_html(path, f"Audit of {about['subject']}", about.get("banner", "For research only."), facts, sections)
+    return path
+
+
+def _summary(found: list[Finding], open_: list[Finding], clear: list[Finding]) -> Section:
+    table = pd.DataFrame(
+        [{"": each.severity, "finding": each.what, "flaw of": each.of, "number": _number(each)} for each in found]
+    )
+    text = [f"{len(found)} findings, {len(open_)} checks not run, {len(clear)} clear."]
+    return Section("What was found", text, [sheet(table, "", "Worst first")] if len(found) else [])
+
+
+def _section(each: Finding) -> Section:
+    text = [each.what, f"{each.in_words}: {_number(each)}." if each.number is not None else "", f"What to do: {each.do}"]
+    text += [f"{name}: {value}." for name, value in each.where.items()]
+    text += [f"Look at: {', '.join(each.examples)}."] if each.examples else []
+    return Section(f"{each.severity}: {each.id}", [line for line in text if line])
+
+
+def _number(each: Finding) -> str:
+    if each.number is None:
+        return ""
+    interval = f" [{each.low:.3g}, {each.high:.3g}]" if each.low is not None and each.high is not None else ""
+    return f"{each.number:.3g}{interval}"

@@ -1,0 +1,100 @@
+"""Patients, repeats, classes and signals on the wrong side, in small splits where the answer is plain to see."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from audit.subjects import sides, subject
+from ecglens.audit.finding import CLEAR, FOUND, NOT_RUN
+from ecglens.audit.leakage import (
+    class_of_one_patient,
+    classes_validated,
+    repeats_across,
+    shared_patients,
+    shared_signals,
+)
+from made import make_examples, tiny
+from recordings.twelve_made import LEADS, irregular
+
+
+def test_patients_on_both_sides_are_counted_by_their_test_examples() -> None:
+    of = subject([0] * 8, list("aabbccdd"), records=list("12345678"), split=sides("ttvxxxx."))
+    found = shared_patients(of)
+    assert (found.state, found.severity, found.of) == (FOUND, "high", "recipe")
+    assert found.number == pytest.approx(1 / 4)  # of b, c, c, d that test, b was validated on
+    assert found.where == {"patients": "b"}
+    assert "b (records 3 and 4)" in found.what
+    assert found.examples == ("made/3",)
+
+
+def test_no_patient_on_both_sides_is_clear_and_no_split_is_not_run() -> None:
+    of = subject([0] * 4, list("aabb"), split=sides("tvxx"))
+    assert shared_patients(of).state == CLEAR
+    assert shared_patients(replace(of, split=None)).state == NOT_RUN
+    assert shared_patients(replace(of, split=sides("tttt"))).state == NOT_RUN
+
+
+@pytest.mark.parametrize(("validated", "share", "severity"), [([0, 1, 2, 3], 0.5, "medium"), ([0, 0, 1, 3], 0.75, "high")])
+def test_validation_rows_that_train_are_counted_with_their_repeats(validated: list[int], share: float, severity: str) -> None:
+    of = subject([0] * 6, list("abcdef"), shown=np.array([0, 0, 1, 5]), validated=np.array(validated))
+    found = repeats_across(of)
+    assert (found.state, found.severity, found.number) == (FOUND, severity, pytest.approx(share))
+    assert set(found.examples) <= {"made/0", "made/1"}
+    assert repeats_across(replace(of, validated=np.array([2, 3, 4]))).state == CLEAR
+    assert repeats_across(replace(of, validated=np.array([], np.int64))).state == NOT_RUN
+
+
+def test_classes_without_a_validation_example_are_named_if_they_are_frequent() -> None:
+    labels = [0] * 12 + [1] * 12 + [2] * 3 + [1] * 4
+    of = subject(labels, [str(k) for k in range(31)], shown=np.arange(27), validated=np.arange(27, 31))
+    found = classes_validated(of)
+    assert (found.state, found.severity, found.number) == (FOUND, "high", 0.5)  # of N and V; A is too rare to count
+    assert found.where == {"classes": "N"}
+    assert classes_validated(replace(of, validated=np.array([0, 12]))).state == CLEAR
+    assert classes_validated(replace(of, shown=np.array([0, 12]))).state == NOT_RUN
+
+
+def test_a_class_of_one_patient_is_named_with_its_patient() -> None:
+    labels = [0] * 20 + [1] * 10 + [2] * 9
+    patients = [str(k % 4) for k in range(20)] + ["9"] * 8 + ["8"] * 2 + ["7"] * 9
+    found = class_of_one_patient(subject(labels, patients))
+    assert (found.state, found.of, found.where) == (FOUND, "data", {"classes": "V"})  # A has nine examples: too few
+    assert found.number == pytest.approx(0.8)
+    assert "V: 80% of 10 are of 9" in found.what
+    patients[20] = "6"
+    assert class_of_one_patient(subject(labels, patients)).state == CLEAR
+    assert class_of_one_patient(subject([0, 1], ["a", "a"])).state == NOT_RUN
+
+
+def _twelve(n: int, twin: tuple[int, int] | None, split: str, origin: np.ndarray | None):
+    signals = np.stack([irregular(10, seed=k)[:, ::5] for k in range(n)])
+    if twin is not None:
+        signals[twin[1]] = 1.7 * signals[twin[0]]
+    examples = make_examples(
+        signals.astype(np.float32), np.arange(n) % 2, fs=50, leads=LEADS, record=[f"r{k}" for k in range(n)],
+        patient=[f"p{k}" for k in range(n)],
+    )  # fmt: skip
+    from ecglens.audit.subject import Subject
+
+    return Subject("net", tiny(examples), examples, split=sides(split), origin=origin)
+
+
+def test_one_signal_under_two_names_is_found_across_sides_and_databases() -> None:
+    of = _twelve(6, (1, 5), "tttxxx", None)
+    found = shared_signals(of)
+    assert (found.state, found.number) == (FOUND, 1)
+    assert "made/r1" in found.what
+    assert "made/r5" in found.what
+    assert shared_signals(_twelve(6, None, "tttxxx", None)).state == CLEAR
+    hospitals = np.array(["one", "one", "one", "two", "two", "two"])
+    assert shared_signals(_twelve(6, (1, 5), "tttttt", hospitals)).number == 1
+    assert shared_signals(_twelve(6, (1, 5), "tttttt", None)).state == NOT_RUN
+
+
+def test_beats_are_too_short_to_be_known_again() -> None:
+    found = shared_signals(subject([0, 1], ["a", "b"], split=sides("tx")))
+    assert found.state == NOT_RUN
+    assert "5 s" in found.why_not

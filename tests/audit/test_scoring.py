@@ -1,0 +1,89 @@
+"""Scores that do not say what they seem to say, in answers made for it; scikit-learn says what they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, precision_score, recall_score
+
+from audit.subjects import CLASSES, subject
+from ecglens.audit.finding import CLEAR, FOUND, NOT_RUN
+from ecglens.audit.scoring import absent_classes, better_than_lazy, metrics_of_one_class, thresholds_from_test
+from ecglens.audit.subject import Subject
+
+_TRUTH = np.array([0] * 30 + [1] * 20)
+_SAID = np.array([0] * 24 + [1] * 6 + [1] * 15 + [0] * 3 + [2] * 2)
+
+
+def _answered(truth: np.ndarray, said: np.ndarray, metrics: dict[str, float]) -> Subject:
+    probabilities = np.full((len(said), len(CLASSES)), 0.1)
+    probabilities[np.arange(len(said)), said] = 0.8
+    patients = [str(k % 10) for k in range(len(truth))]
+    return subject(truth.tolist(), patients, asked=np.arange(len(truth)), probabilities=probabilities, metrics=metrics)
+
+
+def test_absent_classes_in_a_macro_average_are_seen_by_the_number_that_is_reported() -> None:
+    over_all = f1_score(_TRUTH, _SAID, average="macro", labels=[0, 1, 2], zero_division=0)
+    present = f1_score(_TRUTH, _SAID, average="macro", labels=[0, 1], zero_division=0)
+    found = absent_classes(_answered(_TRUTH, _SAID, {"headline.macro_f1": over_all}))
+    assert (found.state, found.severity, found.where) == (FOUND, "high", {"classes": "A"})
+    assert found.number == pytest.approx(present - over_all)
+    assert absent_classes(_answered(_TRUTH, _SAID, {"headline.macro_f1": present})).state == CLEAR
+    assert absent_classes(_answered(_TRUTH, _SAID, {})).state == NOT_RUN
+    with_a = np.append(_TRUTH[:-1], 2)
+    assert absent_classes(_answered(with_a, _SAID, {"headline.macro_f1": 0.5})).what == "Every class has a test example."
+
+
+def test_precision_and_f1_of_different_classes_are_told_by_their_values() -> None:
+    each = {
+        "precision": precision_score(_TRUTH, _SAID, average=None, labels=[0, 1], zero_division=0),
+        "recall": recall_score(_TRUTH, _SAID, average=None, labels=[0, 1]),
+        "f1": f1_score(_TRUTH, _SAID, average=None, labels=[0, 1]),
+    }
+    mixed = {"headline.f1": each["f1"][0], "headline.precision": each["precision"][1]}
+    found = metrics_of_one_class(_answered(_TRUTH, _SAID, mixed))
+    assert (found.state, found.where) == (FOUND, {"f1": "N", "precision": "V"})
+    one = {f"headline.{name}": values[1] for name, values in each.items()}
+    assert metrics_of_one_class(_answered(_TRUTH, _SAID, one)).state == CLEAR
+    assert metrics_of_one_class(_answered(_TRUTH, _SAID, {"headline.f1": 0.5})).state == NOT_RUN
+    averaged = {"headline.f1": each["f1"].mean(), "headline.precision": each["precision"][1]}
+    assert "no class's" in metrics_of_one_class(_answered(_TRUTH, _SAID, averaged)).why_not
+
+
+def test_a_model_is_beside_the_commonest_answer() -> None:
+    gain = np.mean(_SAID == _TRUTH) - np.mean(_TRUTH == 0)
+    good = better_than_lazy(_answered(_TRUTH, _SAID, {}))
+    assert (good.state, good.number) == (CLEAR, pytest.approx(gain))
+    assert good.low < gain < good.high
+    lazy = better_than_lazy(_answered(_TRUTH, np.zeros(50, int), {}))
+    assert (lazy.state, lazy.severity, lazy.number) == (FOUND, "high", 0)
+    worse = better_than_lazy(_answered(_TRUTH, np.ones(50, int), {}))
+    assert (worse.severity, worse.number) == ("high", pytest.approx(-0.2))
+
+
+def _several(seed: int, chosen_on_test: bool) -> Subject:
+    from dataclasses import replace
+
+    rng = np.random.default_rng(seed)
+    truth = rng.random((50, 3)) < 0.4
+    probabilities = 1 / (1 + np.exp(-(rng.normal(size=truth.shape) + truth)))
+    thresholds = []
+    for k in range(3):
+        tried = np.sort(probabilities[:, k])
+        best = max(tried, key=lambda level, k=k: f1_score(truth[:, k], probabilities[:, k] >= level))
+        thresholds.append(float(best) if chosen_on_test else 0.5)
+    of = subject(
+        [0] * 50, [str(k) for k in range(50)], multi_hot=truth, asked=np.arange(50), probabilities=probabilities,
+        answered=probabilities >= np.array(thresholds),
+    )  # fmt: skip
+    return replace(of, classifier=replace(of.classifier, activation="sigmoid", thresholds=tuple(thresholds)))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_thresholds_that_are_the_best_for_the_test_set_were_chosen_on_it(seed: int) -> None:
+    assert thresholds_from_test(_several(seed, True)).state == FOUND
+    assert thresholds_from_test(_several(seed, False)).state == CLEAR
+
+
+def test_without_thresholds_or_classes_enough_it_is_not_run() -> None:
+    assert thresholds_from_test(_answered(_TRUTH, _SAID, {})).state == NOT_RUN
