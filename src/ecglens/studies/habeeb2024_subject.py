@@ -12,14 +12,13 @@ from ecglens.models import load
 from ecglens.runs import Run
 from ecglens.studies.habeeb2024_material import prepare
 from ecglens.studies.habeeb2024_recipe import CPSC, PTBXL, Question, Recipe
-from ecglens.studies.subjects import metrics_of, scratch
+from ecglens.studies.subjects import metrics_of, question_of, scratch
 from ecglens.training.thresholds import decide
 
 
 def subject(run: Run, data: Path | None) -> Subject:
     """The records of both hospitals, read and cut again; raises EcglensError where the files are others than the run's."""
-    asked = {name: value for name, value in run.about["asked"].items() if name != "study"}
-    question = Question(**(asked | {"recipe": Recipe(**asked["recipe"])}))
+    question = question_of(run, Question, Recipe)
     with scratch(run) as place:
         material = prepare(question, data, place)
     net, examples = material.nets[0], material.examples

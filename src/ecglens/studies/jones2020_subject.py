@@ -15,13 +15,12 @@ from ecglens.simulation.stand_in import find_records
 from ecglens.studies.jones2020 import map_method
 from ecglens.studies.jones2020_material import prepare
 from ecglens.studies.jones2020_recipe import Question, Recipe
-from ecglens.studies.subjects import metrics_of, scratch
+from ecglens.studies.subjects import metrics_of, question_of, scratch
 
 
 def subject(run: Run, data: Path | None) -> Subject:
     """The run's own beats, read and cut again; raises EcglensError where the files are others than the run's."""
-    asked = {name: value for name, value in run.about["asked"].items() if name != "study"}
-    question = Question(**(asked | {"recipe": Recipe(**asked["recipe"])}))
+    question = question_of(run, Question, Recipe)
     which, folder = find_records("mitdb", data, or_simulated=run.about["data"]["kind"] == "simulated")
     with scratch(run) as place:
         material = prepare(question, which, folder, place)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ecglens.audit.subject import Subject
 from ecglens.errors import EcglensError
 from ecglens.examples.examples import Examples
 from ecglens.runs import Run
 from ecglens.studies import STUDIES
+
+Q = TypeVar("Q")
 
 
 def subject_of_run(run: Run, data: Path | None) -> Subject:
@@ -43,13 +45,31 @@ def subject_of_model(model: str, weights: Path | None, data: str | None, method:
     return Subject(classifier.name, classifier, examples, method=method, seed=seed)
 
 
+def question_of(run: Run, question: Callable[..., Q], recipe: Callable[..., Any]) -> Q:
+    """What was asked of a run, from run.json; raises EcglensError where another version of ecglens wrote it."""
+    asked = {name: value for name, value in run.about["asked"].items() if name != "study"}
+    try:
+        return question(**(asked | {"recipe": recipe(**asked["recipe"])}))
+    except (TypeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise EcglensError(f"{run.path} was made by another version of ecglens ({reason}); run it anew") from None
+
+
 @contextmanager
 def scratch(run: Run) -> Iterator[Run]:
     """A folder that a study's `prepare` may write to, with what the run noted of its data, so that other files are refused."""
     with tempfile.TemporaryDirectory() as place:
         about = json.loads(json.dumps({"asked": run.about["asked"], "status": "audited", "data": run.about["data"]}))
         (Path(place) / "tables").mkdir()
-        yield Run(Path(place), about)
+        try:
+            yield Run(Path(place), about)
+        except EcglensError as error:
+            if "was begun with other data" not in str(error):
+                raise
+            raise EcglensError(
+                f"{run.path} was made from other data than these (or files have changed); name the folder it was made from by "
+                "--data"
+            ) from None
 
 
 def metrics_of(run: Run) -> dict[str, Any]:
