@@ -31,14 +31,14 @@ def audited(
 
 def test_every_check_gives_an_answer_and_all_are_on_the_page(audited: Path) -> None:
     about, findings = read_findings(audited / "findings.json")
-    assert len(findings) == len(CHECKS)
+    assert len(findings) >= len(CHECKS)
     assert len({each.id for each in findings}) == len(findings)
     assert about["examples"] > 0
     page = (audited / "report.html").read_text(encoding="utf-8")
     words = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
     for each in findings:
         assert each.id in words
-        assert " ".join(each.what.split()) in words
+        assert " ".join((each.why_not or each.what).split()) in words
 
 
 def test_the_subject_of_a_run_is_what_the_run_trained_and_tested(stages: dict[str, Path], tiny_data: Path) -> None:
@@ -74,7 +74,8 @@ def test_what_cannot_be_audited_is_said_in_a_line(
     assert "--out" in ecglens("audit", "--model", stages["complete"]).complaint
     next(own_data.glob("mitdb/*.atr")).unlink()
     said = ecglens("audit", stages["complete"], "--data", own_data, "--out", tmp_path / "found").complaint
-    assert "other data" in said
+    assert "was made from other data" in said
+    assert str(stages["complete"]) in said
     assert not (tmp_path / "found").exists()
 
 

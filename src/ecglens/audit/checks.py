@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ecglens.audit import leakage, sanity, scoring
+from ecglens.audit import confounders, leakage, padding, sanity, scoring
 from ecglens.audit.finding import Finding
 from ecglens.audit.subject import Subject
 
 
 @dataclass(frozen=True)
 class Check:
-    """A check: its name, the question in a reader's words, what it costs in words, and the function that answers."""
+    """A check: its name, the question in a reader's words, what it costs in words, and the function that answers, once or for
+    each thing that it asks about.
+    """
 
     name: str
     asks: str
     cost: str
-    run: Callable[[Subject], Finding]
+    run: Callable[[Subject], Finding | list[Finding]]
 
 
 _NOTHING = "counting alone"
@@ -35,4 +37,6 @@ CHECKS = (
     Check("foreign-input", "Are maps of what the net saw?", "maps of 12 examples", sanity.foreign_input),
     Check("no-time", "Do maps move with the signal?", "2 maps of 24 examples", sanity.follows_time),
     Check("weights", "Do maps depend on what was learnt?", "5 maps of 24 examples", sanity.depends_on_weights),
+    Check("padding-tells", "Does the signal's length tell the class?", _NOTHING, padding.padding_tells),
+    Check("signs", "Does a class carry a sign, and is it used?", "600 answers a sign found", confounders.sign_findings),
 )

@@ -14,13 +14,18 @@ from ecglens.report.html import Section, sheet, write_html
 def write_page(out: Path, about: dict[str, Any], findings: list[Finding]) -> Path:
     """report.html in `out`, from findings.json alone."""
     found, open_, clear = ([each for each in findings if each.state == state] for state in (FOUND, NOT_RUN, CLEAR))
-    sections = [_summary(found, open_, clear), *(_section(each) for each in found)]
+    asks = about.get("asks", {})
+    sections = [_summary(found, open_, clear), *(_section(each, asks.get(each.id, each.id)) for each in found)]
     if open_:
-        rows = [{"check": each.id, "what": each.what, "not run, because": each.why_not} for each in open_]
+        rows = [{"asked": asks.get(each.id, each.what), "not run, because": each.why_not, "id": each.id} for each in open_]
         sections.append(Section("Not run", ["A check that lacks something is neither passed nor failed."],
                                 [sheet(pd.DataFrame(rows), "", "What was not checked, and why")]))  # fmt: skip
     if clear:
-        rows = [{"check": each.id, "what": each.what, "number": _number(each), "counts": each.in_words} for each in clear]
+        rows = [
+            {"asked": asks.get(each.id, each.id), "answer": each.what, "number": _number(each), "which is": each.in_words,
+             "id": each.id}
+            for each in clear
+        ]  # fmt: skip
         sections.append(Section("Clear", ["Nothing was found here; a number says by how far."],
                                 [sheet(pd.DataFrame(rows), "", "Checks without a finding")]))  # fmt: skip
     facts = [("audited", about["subject"]), ("examples", f"{about['examples']:,}")]
@@ -37,11 +42,16 @@ def _summary(found: list[Finding], open_: list[Finding], clear: list[Finding]) -
     return Section("What was found", text, [sheet(table, "", "Worst first")] if len(found) else [])
 
 
-def _section(each: Finding) -> Section:
-    text = [each.what, f"{each.in_words}: {_number(each)}." if each.number is not None else "", f"What to do: {each.do}"]
-    text += [f"{name}: {value}." for name, value in each.where.items()]
-    text += [f"Look at: {', '.join(each.examples)}."] if each.examples else []
-    return Section(f"{each.severity}: {each.id}", [line for line in text if line])
+def _section(each: Finding, asks: str) -> Section:
+    text = [
+        each.what,
+        f"Measured: {_number(each)}, {each.in_words}." if each.number is not None else "",
+        "; ".join(f"{name}: {value}" for name, value in each.where.items()) + "." if each.where else "",
+        f"Look at {', '.join(each.examples)}." if each.examples else "",
+        f"What to do: {each.do}",
+        f"A flaw of the {each.of}; {each.id} in findings.json.",
+    ]
+    return Section(f"{asks} ({each.severity})", [line for line in text if line])
 
 
 def _number(each: Finding) -> str:

@@ -19,12 +19,16 @@ def audit(subject: Subject, about: dict[str, Any], out: Path) -> list[Finding]:
     started = time.monotonic()
     said = {check.cost for check in CHECKS}
     say(f"{len(CHECKS)} checks of {subject.name}, {len(subject.examples):,} examples: {', '.join(sorted(said))}")
-    findings = []
+    findings: list[Finding] = []
+    asks: dict[str, str] = {}
     with bar("audit", len(CHECKS)) as progress:
         for check in CHECKS:
-            findings.append(check.run(subject))
+            answer = check.run(subject)
+            answers = answer if isinstance(answer, list) else [answer]
+            findings += answers
+            asks |= {each.id: check.asks for each in answers}
             progress.step(1, note=check.name)
-    about = about | {"subject": subject.name, "examples": len(subject.examples), "seconds": time.monotonic() - started}
-    write_findings(out / "findings.json", about, findings)
+    facts = {"subject": subject.name, "examples": len(subject.examples), "seconds": time.monotonic() - started}
+    write_findings(out / "findings.json", about | facts | {"asks": asks}, findings)
     write_page(out, *read_findings(out / "findings.json"))
     return findings

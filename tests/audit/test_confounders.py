@@ -1,0 +1,178 @@
+"""Signs that a class carries: named where planted, told used from unused, and not named where nothing was planted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from beats_made import Small, learnt, made_beats
+from subjects import subject
+
+from ecglens.audit.confounders import sign_findings
+from ecglens.audit.finding import Finding
+from ecglens.audit.modes import halves, two_modes
+from ecglens.audit.padding import padding_tells
+from ecglens.audit.plant import moved_share, plant
+from ecglens.audit.presence import present
+from ecglens.audit.signs import SIGNS, find_sign
+from ecglens.audit.subject import Subject
+from ecglens.examples.examples import Examples
+from ecglens.models.classifier import Classifier
+
+N, TRAIN = 480, 320
+
+
+def audited(kind: str = "", strength: float = 0.0, scale: str = "none") -> tuple[list[Finding], Classifier, Examples]:
+    """Findings on a net that learnt from two thirds of made beats, 60 % of whose V are marked."""
+    examples = made_beats(N, patients=12)
+    train, test = np.arange(TRAIN), np.arange(TRAIN, N)
+    marked = plant(examples, kind, "V", 0.6, strength, 1, train).examples if kind else examples
+    model = learnt(marked, train, scale)
+    answers = model.probabilities(model.logits(marked.take(test)))
+    split = np.where(np.arange(N) < TRAIN, "train", "test")
+    told = Subject("net", model, marked, split, shown=train, asked=test, probabilities=answers)
+    return sign_findings(told), model, marked.take(test)
+
+
+def of_v(findings: list[Finding], sign: str) -> list[Finding]:
+    return [each for each in findings if each.state == "found" and each.where == each.where | {"class": "V", "sign": sign}]
+
+
+@pytest.fixture(scope="module")
+def clean() -> list[Finding]:
+    return audited()[0]
+
+
+@pytest.mark.parametrize(("kind", "strength"), [("spike", 1.0), ("mains", 0.3)])
+def test_a_live_plant_is_named_with_kind_and_class_and_its_clean_twin_is_not(
+    kind: str, strength: float, clean: list[Finding]
+) -> None:
+    findings, model, test = audited(kind, strength)
+    assert moved_share(model, test, kind, "V", strength, 1) >= 0.2
+    (named,) = of_v(findings, kind)
+    assert (named.severity, named.id) == ("high", f"confounders.{kind}.V")
+    assert named.number is not None
+    assert named.number >= 0.2
+    assert "goes by it" in named.what
+    assert not of_v(clean, kind)
+    if kind == "spike":
+        place = plant(made_beats(N, patients=12), kind, "V", 0.6, strength, 1, np.arange(TRAIN)).place
+        assert place is not None
+        assert float(named.where["ms from R"]) == pytest.approx((np.median(place) - 180) / 0.36, abs=20)
+
+
+def test_no_sign_is_named_where_none_was_planted(clean: list[Finding]) -> None:
+    assert {each.state for each in clean} == {"clear"}
+    assert [each.id for each in clean] == [f"confounders.{sign.name}" for sign in SIGNS]
+
+
+@pytest.mark.parametrize(("kind", "strength", "scale"), [("offset", 0.5, "offset"), ("gain", 1.6, "lead")])
+def test_a_plant_that_the_net_cannot_see_is_called_present_not_used(kind: str, strength: float, scale: str) -> None:
+    findings, model, test = audited(kind, strength, scale)
+    assert moved_share(model, test, kind, "V", strength, 1) < 0.05
+    (named,) = of_v(findings, kind)
+    assert named.severity == "low"
+    assert "Present, not used" in named.what
+    assert not [each for each in findings if each.severity == "high"]
+
+
+def test_the_share_is_that_of_a_plain_count() -> None:
+    examples = made_beats(240, patients=60)  # too few each to say what is usual in one
+    planted = plant(examples, "mains", "V", 0.4, 0.2, 0, np.arange(240))
+    sign = replace(find_sign("mains"), least=0.0)
+    amount, positive = sign.measure(planted.examples), examples.labels == 1
+    (here,) = present(sign, amount, positive, examples.column("patient").astype(str), 0)
+    usual = np.median(amount[~positive])
+    limit = np.quantile(amount[~positive] - usual, 0.99)
+    expected = [row for row in np.flatnonzero(positive) if amount[row] - usual > limit]
+    np.testing.assert_array_equal(here.rows, expected)
+    assert np.isin(planted.rows, here.rows).all()
+    assert here.share == pytest.approx(0.4, abs=0.05)
+    pairs = [(a > b) + (a == b) / 2 for a in amount[positive] for b in amount[~positive]]
+    assert here.auc == pytest.approx(np.mean(pairs))
+    assert here.low < 0.4 < here.high
+    assert here.strong == pytest.approx(np.median(amount[expected]) - usual)
+
+
+def test_what_a_class_has_by_nature_is_no_sign_and_what_half_of_it_has_is_one() -> None:
+    """V twice as large as N in all, by another factor in each patient; and half of V by one factor, in all patients."""
+    examples = made_beats(480, patients=10)
+    patients, rng = examples.column("patient").astype(str), np.random.default_rng(2)
+    v, who = examples.labels == 1, np.unique(patients, return_inverse=True)[1]
+    factor = np.where(v, rng.uniform(1.4, 2.6, 10)[who] * np.exp(0.08 * rng.normal(size=480)), 1.0)
+    natural = replace(examples, signals=(examples.signals * factor[:, None, None]).astype(np.float32))
+    gain = find_sign("gain")
+    two_shapes = np.where(v & (rng.random(480) < 0.5) & (who < 3), np.array([1.6, 2.2, 3.0] + 7 * [1.0])[who], 1.0)
+    in_some = replace(natural, signals=(natural.signals * two_shapes[:, None, None]).astype(np.float32))
+    marked = plant(natural, "gain", "V", 0.5, 1.7, 0, np.arange(480)).examples
+    for data, planted in ((natural, False), (in_some, False), (marked, True)):
+        seen = present(gain, gain.measure(data), v, patients, 0)
+        assert (seen[0].share > 0.08) == planted
+    assert seen[0].strong == pytest.approx(1.7, rel=0.1)
+    assert seen[0].share == pytest.approx(0.5, abs=0.05)
+
+
+def test_two_kinds_are_told_only_where_patients_have_both_by_the_same_step() -> None:
+    rng = np.random.default_rng(0)
+    patients = np.repeat([f"p{k}" for k in range(10)], 20)
+    own = np.repeat(rng.normal(0, 2, 10), 20)
+    some = rng.random(200) < 0.5
+    planted = two_modes(own + 1.0 * some + rng.normal(0, 0.1, 200), patients)
+    assert planted is not None
+    assert planted.planted
+    assert planted.step == pytest.approx(1.0, abs=0.05)
+    np.testing.assert_array_equal(planted.upper, some)
+    own_steps = two_modes(own + np.repeat(np.geomspace(0.5, 5, 10), 20) * some + rng.normal(0, 0.1, 200), patients)
+    assert own_steps is None or not own_steps.planted
+    one_kind = two_modes(own + rng.normal(0, 0.1, 200), patients)
+    assert one_kind is None or not one_kind.planted
+    assert two_modes(own, np.arange(200).astype(str)) is None  # one example each
+
+
+def test_halves_are_the_best_of_all_cuts() -> None:
+    values = np.random.default_rng(1).normal(size=15) + 3 * (np.arange(15) > 9)
+    ordered, best = np.sort(values), (np.inf, 0.0, 0.0)
+    for cut in range(1, 15):
+        one, other = ordered[:cut], ordered[cut:]
+        within = ((one - one.mean()) ** 2).sum() + ((other - other.mean()) ** 2).sum()
+        best = min(best, (within, one.mean(), other.mean()))
+    np.testing.assert_allclose(halves(values), (best[1], best[2], np.sqrt(best[0] / 15)))
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        (subject([0] * 40, ["a", "b"] * 20, classes=("N",)), "one class"),
+        (subject([0, 1] * 40, ["a"] * 80), "one patient"),
+        (subject([0] * 60 + [1] * 6, ["a", "b"] * 33), "no class has 20 examples"),
+    ],
+)
+def test_what_lacks_something_is_not_run_and_says_why(told: Subject, why: str) -> None:
+    (finding,) = sign_findings(told)
+    assert finding.state == "not run"
+    assert why in finding.why_not
+
+
+def with_lengths(stop: np.ndarray, origin: np.ndarray | None = None, context: str | None = None) -> Subject:
+    examples = made_beats(len(stop))
+    examples = replace(examples, table=examples.table.assign(valid_stop=stop))
+    model = Classifier(Small(), "small", examples.classes, examples.leads, 360.0, 360, context=context)
+    return Subject("net", model, examples, origin=origin)
+
+
+def test_padding_that_tells_class_or_hospital_is_found() -> None:
+    rng, labels = np.random.default_rng(0), np.arange(200) % 2
+    apart = padding_tells(with_lengths(np.where(labels == 1, 250, 320) + rng.integers(-20, 20, 200)))
+    assert (apart.state, apart.severity, apart.where["told"][:5]) == ("found", "high", "class")
+    assert apart.number is not None
+    assert apart.number > 0.95
+    hidden = padding_tells(with_lengths(np.where(labels == 1, 250, 320), context="span"))
+    assert hidden.severity == "medium"
+    same = padding_tells(with_lengths(rng.integers(200, 360, 200)))
+    assert same.state == "clear"
+    origin = np.where(np.arange(200) < 100, "here", "there")
+    hospital = padding_tells(with_lengths(np.where(origin == "here", 360, 300), origin))
+    assert hospital.where["told"] in ("origin here", "origin there")
+    assert hospital.number == pytest.approx(1.0)
+    assert padding_tells(with_lengths(np.full(20, 300))).state == "not run"
