@@ -16,11 +16,20 @@ from nets import classifier, seeded
 _LEADS, _LENGTH, _FS = ("I", "II", "III"), 57, 20.0
 
 
-def _model():
+def _model(scale="none"):
     def build() -> nn.Module:
         return nn.Sequential(nn.Conv1d(3, 5, 7), nn.ReLU(), nn.Flatten(), nn.Linear(5 * 51, 4))
 
-    return classifier(seeded(build), classes=tuple("abcd"), leads=_LEADS, length=_LENGTH, fs=_FS)
+    return classifier(seeded(build), classes=tuple("abcd"), leads=_LEADS, length=_LENGTH, fs=_FS, scale=scale)
+
+
+def _scaled(x, scale):
+    """A signal (lead, time) as the model takes it, lead by lead."""
+    if scale == "offset":
+        return np.array([row - row.mean() for row in x], np.float32)
+    if scale == "lead":
+        return np.array([(row - row.mean()) / row.std() for row in x], np.float32)
+    return (x - x.min()) / (x.max() - x.min()) if scale == "joint" else x
 
 
 def _example(first=0, stop=_LENGTH, seed=0):
@@ -30,9 +39,9 @@ def _example(first=0, stop=_LENGTH, seed=0):
 
 
 @pytest.mark.parametrize(("first", "stop"), [(0, 57), (4, 50), (0, 50), (3, 7)])
-@pytest.mark.parametrize("seconds", [0.5, 0.15])
-def test_each_stretch_is_the_fall_of_the_logit_when_it_alone_is_the_leads_mean(first, stop, seconds) -> None:
-    model, example = _model(), _example(first, stop)
+@pytest.mark.parametrize(("seconds", "scale"), [(0.5, "none"), (0.15, "none"), (0.5, "offset"), (0.5, "lead"), (0.5, "joint")])
+def test_each_stretch_is_the_fall_of_the_logit_when_it_alone_is_the_leads_mean(first, stop, seconds, scale) -> None:
+    model, example = _model(scale), _example(first, stop)
     found = occlude_lead_cells(model, example, 2, seconds=seconds)
     step = round(seconds * _FS)
     assert found.edges.tolist() == [*range(first, stop, step), stop]
@@ -42,7 +51,8 @@ def test_each_stretch_is_the_fall_of_the_logit_when_it_alone_is_the_leads_mean(f
             hidden = x.copy()
             hidden[lead, begin:end] = x[lead, first:stop].mean(dtype=np.float64)
             with torch.no_grad():
-                before, after = (float(model.module(torch.from_numpy(each[None]))[0, 2]) for each in (x, hidden))
+                given = [torch.from_numpy(_scaled(each, scale)[None]) for each in (x, hidden)]
+                before, after = (float(model.module(each)[0, 2]) for each in given)
             assert found.fall[lead, cell] == pytest.approx(before - after, abs=2e-5)
 
 

@@ -81,8 +81,8 @@ def test_bars_have_each_leads_value_on_one_scale_and_the_colour_of_its_sign() ->
             assert (blue > red) == (value > 0)  # purple for, orange against
         assert [text.get_text().strip() for text in axes.texts] == [f"{value:+.2f}" for value in wanted]
     said = beside[-1].get_xlabel()
-    for words, each in bars.items():
-        assert f"{words}, sum {each.sum():+.2f}" in said
+    for place, (words, each) in zip(("upper", "lower"), bars.items(), strict=True):
+        assert f"{place}: {words}, sum {each.sum():+.2f}" in said
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,28 @@ def test_shapes_that_do_not_fit_are_refused(values, bars) -> None:
         leads_with_maps(_signal(), values, _FS, STANDARD, "a title", what="fall", bars=bars)
 
 
+_TITLE = "cinc2020/A0001/end (CPSC2018). Labels: RBBB\nThe net: RBBB, probability 0.10, threshold 0.21, not answered\nmore"
+_WHAT = "fall of the logit where half a second of the lead is the lead's mean"
+
+
+def _expect_no_words_cut_off(figure, path) -> None:
+    figure.savefig(path)  # at the figure's own dpi: at another one the words' places and sizes do not fit each other
+    width, height = figure.get_size_inches() * figure.dpi
+    for each in [*figure.texts, *(text for axes in figure.axes for text in [*axes.texts, axes.xaxis.label, axes._left_title])]:
+        if each.get_text():
+            box = each.get_window_extent()
+            assert box.x0 >= 0, each
+            assert box.x1 <= width, each
+            assert box.y0 >= -1, each
+            assert box.y1 <= height, each
+
+
+@pytest.mark.parametrize("bars", [{}, {"absent: CPSC2018's mean": np.ones(12)}])
+def test_no_words_of_a_short_record_are_cut_off(tmp_path, bars) -> None:
+    figure = leads_with_maps(_signal(), _maps(), _FS, STANDARD, _TITLE, what=_WHAT, bars=bars)
+    _expect_no_words_cut_off(figure, tmp_path / "one.png")
+
+
 def test_a_real_record_is_drawn_and_no_words_are_cut_off(data_root, tmp_path) -> None:
     folder = data_root / "cinc2020" / "records"
     if not (folder / "A0001.hea").is_file():
@@ -104,17 +126,6 @@ def test_a_real_record_is_drawn_and_no_words_are_cut_off(data_root, tmp_path) ->
     rng = np.random.default_rng(0)
     words = ("absent: CPSC2018's mean", "absent: PTB-XL's mean")
     bars = {name: scale * rng.normal(size=12) for name, scale in zip(words, (1, 1), strict=True)}
-    title = "cinc2020/A0001/end (CPSC2018). Labels: RBBB\nThe net: RBBB, probability 0.10, threshold 0.21, not answered\nmore"
-    figure = leads_with_maps(
-        signal, rng.normal(size=signal.shape), 100.0, recording.leads, title,
-        what="fall of the logit where half a second of the lead is the lead's mean", bars=bars,
-    )  # fmt: skip
-    figure.savefig(tmp_path / "one.png", dpi=60)
-    width, height = figure.get_size_inches() * figure.dpi
-    for each in [*figure.texts, *(text for axes in figure.axes for text in [*axes.texts, axes.xaxis.label, axes._left_title])]:
-        if each.get_text():
-            box = each.get_window_extent()
-            assert box.x0 >= 0, each
-            assert box.x1 <= width, each
-            assert box.y0 >= -1, each
-            assert box.y1 <= height, each
+    maps = rng.normal(size=signal.shape)
+    figure = leads_with_maps(signal, maps, 100.0, recording.leads, _TITLE, what=_WHAT, bars=bars)
+    _expect_no_words_cut_off(figure, tmp_path / "one.png")

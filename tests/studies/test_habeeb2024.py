@@ -17,11 +17,13 @@ from scipy.signal import resample_poly
 from sklearn.metrics import roc_auc_score
 
 from ecglens.models import load
-from ecglens.runs import open_run, start_run
-from ecglens.studies.habeeb2024 import ask, predict, prepare, train
+from ecglens.runs import Run, open_run, start_run
+from ecglens.studies.habeeb2024 import Answers, _transfer, ask, predict, prepare, train
 from ecglens.studies.habeeb2024_recipe import REASONS, recipe_for
+from ecglens.studies.habeeb2024_report_scores import run_name, transfer_section
 from ecglens.studies.habeeb2024_transfer import FREQUENT
 from ecglens.studies.options import differences
+from ecglens.studies.sources import Sources
 from ecglens.training.multilabel import rankings, score_multilabel
 from ecglens.training.thresholds import choose_thresholds
 from recordings.twelve_made import irregular, units, write_challenge, write_ptbxl
@@ -177,7 +179,7 @@ def test_the_report_can_be_drawn_again_and_only_beside_what_was_tested_alike(run
     before = (run / "report.html").read_bytes()
     assert ecglens("report", run).code == 0
     assert (run / "report.html").read_bytes() == before
-    assert "nothing tells them apart" in ecglens("report", run, "--beside", run).complaint
+    assert "expected runs of different names" in ecglens("report", run, "--beside", run).complaint
 
 
 def test_runs_of_other_trainings_and_labels_stand_beside_each_other(
@@ -193,7 +195,12 @@ def test_runs_of_other_trainings_and_labels_stand_beside_each_other(
         about["asked"]["recipe"]["labels"] = labels
         (other / "run.json").write_text(json.dumps(about), encoding="utf-8")
         others += ["--beside", other]
-    assert "are both 'both, strict labels, seed 0'" in ecglens("report", first, *others[:2], *others[:2]).complaint
+    assert "are both called 'both, strict labels, seed 0'" in ecglens("report", first, *others[:2], *others[:2]).complaint
+    table = others[1] / "tables" / "transfer.csv"
+    whole = table.read_text(encoding="utf-8")
+    table.write_text(whole.replace("auc_cpsc", "auc_cspc"), encoding="utf-8")
+    assert f"{others[1]} does not hold what its report needs" in ecglens("report", first, *others).complaint
+    table.write_text(whole, encoding="utf-8")
     done = ecglens("report", first, *others)
     assert done.code == 0, done.err
     words = _words(first)
@@ -232,6 +239,65 @@ def test_nets_of_cpsc_answer_all_of_ptbxl_by_both_maps(data: Path, tmp_path: Pat
     assert metrics["whole.ptbxl.strict.n"] == 60
     assert metrics["transfer.strict.classes"] == []
     assert metrics["transfer.strict.difference"] is None
+
+
+def test_what_is_lost_is_told_by_both_maps_where_classes_are_frequent(run: Path, tmp_path: Path) -> None:
+    here = tmp_path / "run"
+    shutil.copytree(run, here)
+    rows = []
+    for labels, ptbxl in (("published", 0.6), ("strict", 0.75)):
+        for name, n in (("SNR", 20), ("mean of its classes", 4), ("mean of the shared classes", 3)):
+            row = {"labels": labels, "class": name, "n_cpsc": n, "n_ptbxl": n}
+            for key, value in (("auc_cpsc", 0.8), ("auc_ptbxl", ptbxl), ("difference", 0.8 - ptbxl)):
+                row |= {key: value, f"{key}_low": value - 0.1, f"{key}_high": value + 0.1}
+            rows.append(row)
+    pd.DataFrame(rows).to_csv(here / "tables" / "transfer.csv", index=False)
+    metrics = _metrics(here) | {"transfer.strict.classes": ["SNR", "AF", "PVC", "STD"]}
+    (here / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    source = Sources(open_run(here))
+    section = transfer_section(source, {run_name(source): source})
+    said = " ".join(section.text)
+    assert "3 shared classes CPSC2018 is +0.200 from PTB-XL by the published map and +0.050 by the strict one: +0.150" in said
+    (table,) = section.sheets
+    assert [cells[1] for cells in table.rows] == ["published", "published", "strict", "strict"]
+    assert "SNR, AF, PVC, STD" in table.rows[2]
+    assert table.rows[2][-1] == "0.050 [-0.050, 0.150]"
+
+
+def test_metrics_hold_the_means_of_the_classes_that_are_frequent_in_both(data: Path, tmp_path: Path) -> None:
+    question = ask("corrected", None, None, None, list(_FAST), quick=False, seed=0, train="ptbxl")
+    material = prepare(question, data, start_run(tmp_path / "run", {"study": "habeeb2024"}))
+    rng = np.random.default_rng(0)
+    rows = np.flatnonzero(material.side != "unused")
+    p = rng.random((len(rows), 9)).astype(np.float32)
+    answers = Answers(rows, np.zeros(len(rows), np.int64), p, p > 0.5)
+    metrics = _transfer(question, answers, material, Run(tmp_path / "run", {}))
+    mine = {name: np.flatnonzero(material.hospital[rows] == name) for name in ("cpsc", "ptbxl")}
+    for labels, hot in material.labels.items():
+        often = [k for k in range(9) if all((hot[rows[some], k].sum() >= FREQUENT) for some in mine.values())]
+        names = [material.examples.classes[k] for k in often]
+        assert metrics[f"transfer.{labels}.classes"] == names
+        assert names == ["SNR", "PVC"]  # CPSC2018's tenth record with AF is PTB-XL's as well
+        auc = {name: np.mean([roc_auc_score(hot[rows[some], k], p[some, k]) for k in often]) for name, some in mine.items()}
+        assert metrics[f"transfer.{labels}.auc_cpsc"] == pytest.approx(auc["cpsc"])
+        assert metrics[f"transfer.{labels}.difference"] == pytest.approx(auc["cpsc"] - auc["ptbxl"])
+
+
+def test_labels_by_either_map_stay_with_their_records_when_one_is_left_out(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(data, folder)
+    for number in (4, 5):  # the first of their kind: what follows would be shifted
+        next((folder / "ptbxl").glob(f"records100/*/{number:05d}_lr.dat")).write_bytes(b"short")
+    question = ask("corrected", None, None, None, list(_FAST), quick=False, seed=0, train="ptbxl")
+    material = prepare(question, folder, start_run(tmp_path / "run", {"study": "habeeb2024"}))
+    rows = material.hospital == "ptbxl"
+    assert rows.sum() == 58
+    kind = _kind_of(material.examples.column("record")[rows])
+    classes = material.examples.classes
+    for labels, afib in (("strict", kind == 1), ("published", np.zeros(58, bool))):
+        for name, mine in (("SNR", kind == 0), ("AF", afib), ("PVC", kind == 2)):
+            np.testing.assert_array_equal(material.labels[labels][rows, classes.index(name)], mine)
+    np.testing.assert_array_equal(material.labels["strict"], material.examples.multi_hot)
 
 
 def _kind_of(records: np.ndarray) -> np.ndarray:

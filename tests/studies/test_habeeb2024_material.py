@@ -52,7 +52,7 @@ def test_a_record_that_both_hospitals_hold_is_not_used_twice() -> None:
     side = sides(examples, hospital, "publisher", fold, 0, [SameSignal("A0003", "00007_lr", 0.99, 0.0)])
     assert side[3] == "unused"
     for train in TRAININGS:
-        for net in plan_nets(train, examples, hospital, side, 0):
+        for net in plan_nets(train, hospital, side):
             assert 3 not in np.concatenate([net.train, net.validation, net.first, *net.tests.values()])
 
 
@@ -60,7 +60,7 @@ def test_a_record_that_both_hospitals_hold_is_not_used_twice() -> None:
 def test_every_test_record_is_tested_once_by_a_net_that_has_not_seen_it(train: str) -> None:
     examples, hospital, fold = _both()
     side = sides(examples, hospital, "publisher", fold, 0, [])
-    nets = plan_nets(train, examples, hospital, side, 0)
+    nets = plan_nets(train, hospital, side)
     tested = np.concatenate([rows for net in nets for rows in net.tests.values()])
     assert sorted(tested) == [*range(_CPSC), *np.flatnonzero(side == "test")]
     for net in nets:
@@ -79,7 +79,7 @@ def test_each_training_uses_the_hospitals_that_it_names() -> None:
     wanted = {"cpsc": ({"cpsc"}, set()), "ptbxl": ({"ptbxl"}, set()), "both": ({"cpsc", "ptbxl"}, set())}
     wanted["cpsc-then-ptbxl"] = ({"ptbxl"}, {"cpsc"})
     for train, (later, first) in wanted.items():
-        nets = plan_nets(train, examples, hospital, side, 0)
+        nets = plan_nets(train, hospital, side)
         assert len(nets) == (1 if train == "ptbxl" else CPSC_FOLDS)
         for net in nets:
             assert set(hospital[net.train]) == later
@@ -91,4 +91,4 @@ def test_a_side_without_a_record_is_said() -> None:
     examples, hospital, fold = _both()
     side = sides(examples, hospital, "publisher", np.where(fold == 9, 1, fold), 0, [])
     with pytest.raises(EcglensError, match="no record of PTB-XL is on the validation side"):
-        plan_nets("ptbxl", examples, hospital, side, 0)
+        plan_nets("ptbxl", hospital, side)

@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.patches import StepPatch
 from torch import nn
 
 from ecglens.analysis.lead_occlusion import occlude_lead_cells
 from ecglens.analysis.lead_shares import lead_shares
 from ecglens.attribution import explain
+from ecglens.errors import EcglensError
 from ecglens.models.classifier import Classifier
 from ecglens.runs import Run
 from ecglens.studies.habeeb2024_published import CLASSES, LEADS
 from ecglens.studies.habeeb2024_report_maps import leads_section, maps_section
 from ecglens.studies.habeeb2024_shown import choose_records, read_shown, write_shown
-from ecglens.studies.habeeb2024_tables import sizes_by_second
+from ecglens.studies.habeeb2024_tables import mean_signal, sizes_by_second
 from ecglens.studies.sources import Sources
 from made import make_examples
 from nets import seeded
@@ -104,7 +106,7 @@ def _write(tmp_path, *, corrected: bool = True, material: Any = None) -> Run:
     run.tables.mkdir()
     (tmp_path / "metrics.json").write_text(json.dumps({"shapley-cpsc.worst_error": 1e-6}))
     rows = np.arange(_N)
-    write_shown(SimpleNamespace(seed=0), classifier, material, rows, run)
+    write_shown(classifier, material, rows, run)
     given = classifier.logits(material.examples).argmax(1)
     rng, tables, values = np.random.default_rng(4), [], []
     for by in _BY if corrected else _BY[:1]:
@@ -167,10 +169,33 @@ def test_each_record_is_kept_with_what_its_labels_and_the_net_say_and_its_maps(t
         np.testing.assert_array_equal(one.signal, alone.signals[0, :, first:])
         cells = occlude_lead_cells(classifier, alone, k)
         np.testing.assert_allclose(one.occlusion, np.repeat(cells.fall, np.diff(cells.edges), axis=1), atol=1e-6)
-        maps = explain(classifier, alone, ["grad-cam", "guided-grad-cam"], target=np.array([k]), quiet=True)
+        methods = ["grad-cam", "guided-grad-cam", "channel-cam"]
+        maps = explain(classifier, alone, methods, target=np.array([k]), quiet=True)
+        np.testing.assert_allclose(one.channel_cam, maps.native("channel-cam")[0].ravel(), atol=1e-5)
         np.testing.assert_allclose(one.grad_cam, maps.native("grad-cam")[0].ravel(), atol=1e-6)
         np.testing.assert_allclose(one.guided, maps["guided-grad-cam"][0][:, first:], atol=1e-6)
         assert one.within == pytest.approx((-first / _FS, (_LENGTH - first) / _FS))
+
+
+def test_shown_records_that_are_missing_or_damaged_are_said_in_a_line(tmp_path) -> None:
+    run = _write(tmp_path)
+    path = run.tables / "shown.npz"
+    whole = path.read_bytes()
+    garbled = bytearray(whole)
+    garbled[garbled.index(b"signal 0.npy") + 200] ^= 0xFF
+    with np.load(path) as found:
+        arrays = dict(found)
+    for damaged in (b"", b"no zip", whole[:-10], bytes(garbled)):
+        path.write_bytes(damaged)
+        with pytest.raises(EcglensError, match=r"shown\.npz cannot be read.*damaged; run the study again"):
+            read_shown(Sources(run))
+    for name, other in (("signal 0", np.zeros(3)), ("edges 0", np.array([0, 1]))):
+        np.savez(path, **(arrays | {name: other}))
+        with pytest.raises(EcglensError, match=r"shown\.npz.*run the study again"):
+            read_shown(Sources(run))
+    path.unlink()
+    with pytest.raises(EcglensError, match=r"shown\.npz is missing: run the study again"):
+        read_shown(Sources(run))
 
 
 def test_of_a_long_record_the_last_ten_seconds_are_drawn(tmp_path) -> None:
@@ -217,6 +242,58 @@ def test_a_class_that_is_below_its_threshold_is_not_called_an_answer(tmp_path) -
     assert "threshold 1.00, not answered; answered: AF" in source.figures["patient-cpsc"].axes[0].get_title(loc="left")
 
 
+def test_what_the_net_answered_is_asked_of_its_decision_in_every_title(tmp_path) -> None:
+    run = _write(tmp_path)
+    table = pd.read_csv(run.tables / "shown.csv").head(3)
+    # the numbers contradict the decision, as rounded ones can
+    table["class"], table["threshold"], table["probability"] = "SNR", 0.5, [0.4, 0.4, 0.6]
+    table["answered"], table["right"], table["of_class"], table["wrong"] = (
+        ["SNR, AF", "SNR", "none"],
+        [True, False, True],
+        True,
+        False,
+    )
+    table.to_csv(run.tables / "shown.csv", index=False)
+    source = _Caught(run)
+    maps_section(source)
+    for number, (row, verdict) in enumerate(
+        zip(table.to_dict("records"), ("right", "wrong", "not answered"), strict=True), start=1
+    ):
+        titles = {
+            way: source.figures[f"figure-6-{number:02d}-{way}"].axes[0].get_title(loc="left")
+            for way in ("published", "corrected", "occlusion", "guided")
+        }
+        hospital = {"cpsc": "CPSC2018", "ptbxl": "PTB-XL"}[row["hospital"]]
+        assert titles["published"] == f"SNR: {row['id']} ({hospital}; {verdict}), as published"
+        assert titles["corrected"] == f"SNR: {row['id']} ({hospital}; {verdict}), corrected"
+        assert f"threshold 0.50, {verdict}" in titles["occlusion"]
+        assert f"threshold 0.50, {verdict}" in titles["guided"]
+
+
+def test_the_pictures_and_the_table_hold_each_its_own_map(tmp_path) -> None:
+    source = _Caught(_write(tmp_path))
+    section = maps_section(source)
+    shown = [one for one in read_shown(source) if one.row["of_class"]]
+    (wrong,) = [one for one in read_shown(source) if one.row["wrong"]]
+    for name, one in [*((f"figure-6-{k:02d}", one) for k, one in enumerate(shown, start=1)), ("figure-8", wrong)]:
+        begin, end = one.within
+        for way, values, edges in (
+            ("published", one.channel_cam, np.linspace(0, end, len(one.channel_cam) + 1)),
+            ("corrected", one.grad_cam, np.linspace(begin, end, len(one.grad_cam) + 1)),
+        ):
+            (stairs,) = [each for each in source.figures[f"{name}-{way}"].axes[-1].patches if isinstance(each, StepPatch)]
+            np.testing.assert_allclose(stairs.get_data().values, values)
+            np.testing.assert_allclose(stairs.get_data().edges, edges)
+        ways = (("-occlusion", one.occlusion), ("-guided", one.guided)) if name != "figure-8" else (("", one.occlusion),)
+        for way, values in ways:
+            tints = [axes.images[0].get_array()[0] for axes in source.figures[name + way].axes if axes.images][:12]
+            np.testing.assert_allclose(np.array(tints), values)
+    assert min(one.within[0] for one in shown) < 0
+    for row, one in zip(section.sheets[0].rows, shown, strict=True):
+        sizes = [sum(abs(float(value)) for value in lead) for lead in one.guided]
+        assert row == [one.row["class"], one.row["id"], *(f"{size / sum(sizes):.2f}" for size in sizes)]
+
+
 def test_each_class_has_four_pictures_and_the_wrong_record_three(tmp_path) -> None:
     source = _Caught(_write(tmp_path))
     section = maps_section(source)
@@ -236,7 +313,7 @@ def test_where_no_record_was_wrong_that_is_said(tmp_path) -> None:
     material = _material()
     material.examples.multi_hot[:] = True
     section = maps_section(source := _Caught(_write(tmp_path, material=material)))
-    assert f"none of the {_N} explained records was" in section.text[-1]
+    assert f"Of the {_N} explained records none was answered wrongly with its likeliest class" in section.text[-1]
     assert not any(name.startswith("figure-8") for name in source.figures)
 
 
@@ -257,6 +334,19 @@ def test_a_class_no_record_was_given_is_absent_and_the_others_have_intervals(tmp
         if counts[name] > 1:
             assert all("[" in cell for cell in rows[name][4:])
     assert [int(row[3]) for row in rows.values()] == [counts[name] for name in rows]
+
+
+@pytest.mark.parametrize("tested", [[0, 4], [0, 2, 4, 6, 8, 10]])
+def test_the_mean_signal_is_of_the_hospitals_records_that_are_not_tested_if_there_are_any(tested: list[int]) -> None:
+    material = _material()
+    material.nets = (SimpleNamespace(tests={"cpsc": np.array(tested), "ptbxl": np.array([1])}),)
+    before = material.examples.signals.copy()
+    for whose, own in (("cpsc", range(0, _N, 2)), ("ptbxl", range(1, _N, 2))):
+        rows = [n for n in own if n not in material.nets[0].tests[whose]] or list(own)
+        wanted = [[sum(float(before[n, k, t]) for n in rows) / len(rows) for t in range(_LENGTH)] for k in range(12)]
+        found = mean_signal(material, whose)
+        np.testing.assert_allclose(found.signals, np.array([wanted]), rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(material.examples.signals, before)
 
 
 @pytest.mark.parametrize(("length", "fs"), [(60, 20.0), (65, 20.0), (7, 20.0), (30, 0.4)])

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecglens.attribution import explain
 from ecglens.errors import EcglensError
 from ecglens.examples.examples import Examples
-from ecglens.examples.regions import Regions
 from ecglens.models.classifier import Classifier
 
 
@@ -43,9 +41,10 @@ class LeadCells:
 def occlude_lead_cells(classifier: Classifier, example: Examples, target: int, *, seconds: float = 0.5) -> LeadCells:
     """Set each stretch of `seconds` of each lead to the lead's own mean, one at a time, and ask for class `target` again.
 
-    example: one alone. Stretches lie side by side from the first sample that is signal, padding is left alone; the last one
-    may be shorter; the mean is over what is signal. Raises EcglensError for more examples than one, an unknown class, or a
-    length below a sample. Source: Zeiler and Fergus 2014, arXiv:1311.2901.
+    example: one alone. It is the signal in mV that is changed: a model that scales it scales what is left. Stretches lie side
+    by side from the first sample that is signal, padding is left alone; the last one may be shorter; the mean is over what is
+    signal. Raises EcglensError for more examples than one, an unknown class, or a length below a sample. Source: Zeiler and
+    Fergus 2014, arXiv:1311.2901.
     """
     if len(example) != 1 or not 0 <= target < len(classifier.classes):
         raise EcglensError(
@@ -55,15 +54,15 @@ def occlude_lead_cells(classifier: Classifier, example: Examples, target: int, *
         raise EcglensError(f"seconds is {seconds}; expected {1 / example.fs:g}, one sample, or more")
     first, stop = (int(example.column(name)[0]) for name in ("valid_start", "valid_stop"))
     edges = np.append(np.arange(first, stop, round(seconds * example.fs)), stop)
+    time = np.arange(example.length)
+    within = (time >= edges[:-1, None]) & (time < edges[1:, None])
+    means = example.signals[0, :, first:stop].mean(axis=1, dtype=np.float64)
     # a copy for each stretch, so that all stretches of a lead go through the model at once
-    copies = example.take(np.zeros(len(edges) - 1, np.int64))
-    shape = (len(copies), len(example.leads))
-    starts, stops = (np.broadcast_to(each[:, None], shape) for each in (edges[:-1], edges[1:]))
-    cells = Regions(example.leads, example.leads, np.arange(shape[1]), starts, stops)
-    flat = example.take(np.array([0]))
-    flat.signals[:] = example.signals[:, :, first:stop].mean(axis=2, keepdims=True, dtype=np.float64)
-    found = explain(
-        classifier, copies, ["occlusion"], target=np.full(len(copies), target), background=flat, keep=cells, quiet=True,
-        options={"occlusion": {"regions": cells, "baseline": "mean"}},
-    )  # fmt: skip
-    return LeadCells(edges, np.asarray(found["occlusion"][:], np.float32).reshape(shape).T)
+    copies = example.take(np.zeros(len(within), np.int64))
+    before = classifier.logits(example)[0, target]
+    fall = np.empty((len(example.leads), len(within)), np.float32)
+    for lead, mean in enumerate(means):
+        hidden = copies.signals.copy()
+        hidden[:, lead] = np.where(within, np.float32(mean), hidden[:, lead])
+        fall[lead] = before - classifier.logits(replace(copies, signals=hidden))[:, target]
+    return LeadCells(edges, fall)

@@ -13,7 +13,7 @@ from ecglens.attribution import explain
 from ecglens.errors import EcglensError
 from ecglens.examples.boxes import Boxes
 from ecglens.examples.examples import Examples
-from ecglens.examples.regions import Regions
+from ecglens.examples.regions import whole_leads
 from ecglens.models.classifier import Classifier
 
 
@@ -95,8 +95,7 @@ def _near(examples: Examples, at: NDArray[np.int64], around: float) -> Boxes:
 def lead_occlusion(classifier: Classifier, examples: Examples, target: NDArray[np.int64]) -> NDArray[np.float64]:
     """Fall of the logit of `target` (example,) when a whole lead is set to zero: (example, lead). Method "occlusion"."""
     n, n_leads, length = examples.signals.shape
-    edges = np.zeros((n, n_leads), np.int64)
-    whole = Regions(examples.leads, examples.leads, np.arange(n_leads), edges, edges + length)
+    whole = whole_leads(examples.leads, n, length)
     options = {"occlusion": {"regions": whole}}
     maps = explain(classifier, examples, ["occlusion"], target=target, options=options, keep=whole, quiet=True)
     return np.asarray(maps["occlusion"][:], np.float64).reshape(n, n_leads)

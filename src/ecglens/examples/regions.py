@@ -46,6 +46,12 @@ class Regions:
         return replace(self, start=self.start[rows], stop=self.stop[rows])
 
 
+def whole_leads(leads: tuple[str, ...], n: int, length: int) -> Regions:
+    """Each lead from end to end, a region each, for `n` examples of `length` samples."""
+    edges = np.zeros((n, len(leads)), np.int64)
+    return Regions(leads, leads, np.arange(len(leads)), edges, edges + length)
+
+
 def inside(regions: Regions, n_rows: int, length: int) -> NDArray[np.bool_]:
     """True where any region of the example lies: bool (example, row, time)."""
     n_examples, n_regions = regions.start.shape

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _GAP, _LEFT, _BELOW, _TITLE = 1.2, 14.0, 21.0, 13.0  # mm
+_LEAST = 150.0  # mm: width that title and legend need, however short the record is
 _SIDE, _BAR = 46.0, 2.4  # mm: width beside the leads, thickness of a bar
 _FOR, _AGAINST = 0.88, 0.17  # places in the diverging colours that show on white
 
@@ -52,7 +53,7 @@ def leads_with_maps(
     ranges = [trace_range(row) for row in signal]
     sizes = [paper_size(seconds, high - low, zoom) for low, high in ranges]
     width, height = sizes[0][0], sum(size[1] for size in sizes)
-    figure = new_figure(_LEFT + width + (_SIDE if bars else 0) + 6, height + _GAP * len(leads) + _BELOW + _TITLE)
+    figure = new_figure(max(_LEFT + width + (_SIDE if bars else 0) + 6, _LEAST), height + _GAP * len(leads) + _BELOW + _TITLE)
     bottom = height + _GAP * len(leads) + _BELOW
     sized = np.abs(values[~np.isnan(values)])
     limit = float(np.percentile(sized, percentile)) if len(sized) else 0.0

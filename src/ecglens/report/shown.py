@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
@@ -19,7 +20,9 @@ from ecglens.files import written_whole
 _Array = NDArray[np.floating[Any]]
 _WORDS, _ARRAYS = ("id", "group", "label", "predicted", "lead"), ("ink", "time_s", "mv", "r_s")
 # What numpy raises on archives that are damaged
-_DAMAGE = (zipfile.BadZipFile, zlib.error, TokenError, KeyError, ValueError, TypeError, OSError, EOFError, RuntimeError)
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, TokenError, LookupError, ValueError, TypeError, OSError, EOFError, RuntimeError,
+)  # fmt: skip
 _EDGES = ("seconds", "millivolts", "box")
 
 
@@ -109,17 +112,24 @@ def write_shown(path: Path, shown: Sequence[ShownPicture]) -> None:
         np.savez_compressed(handle, **arrays)  # type: ignore[arg-type]
 
 
-def read_shown(path: Path) -> list[ShownPicture]:
-    """The examples that `write_shown` wrote; raises EcglensError when the file is missing or damaged."""
+@contextmanager
+def arrays_of(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    """The arrays of an .npz file; raises EcglensError, also for what is read inside, when it is missing or damaged."""
     if not path.is_file():
         raise EcglensError(f"{path} is missing: run the study again, its examples with maps are kept there")
     try:
         with np.load(path, allow_pickle=False) as found:
-            return [_one({name: found[f"{k}/{name}"] for name in _keys(found, k)}) for k in range(int(found["number"]))]
+            yield found
     except EcglensError as error:
         raise EcglensError(f"{path}: {error}; run the study again") from None
     except _DAMAGE as error:
         raise EcglensError(f"{path} cannot be read ({type(error).__name__}): damaged; run the study again") from None
+
+
+def read_shown(path: Path) -> list[ShownPicture]:
+    """The examples that `write_shown` wrote; raises EcglensError when the file is missing or damaged."""
+    with arrays_of(path) as found:
+        return [_one({name: found[f"{k}/{name}"] for name in _keys(found, k)}) for k in range(int(found["number"]))]
 
 
 def _keys(found: np.lib.npyio.NpzFile, k: int) -> list[str]:

@@ -24,6 +24,8 @@ from ecglens.studies.options import with_settings
 from ecglens.training.multilabel import score_multilabel
 from ecglens.training.thresholds import choose_thresholds, decide
 
+_AT_ONCE = 2048  # records
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -89,7 +91,7 @@ def train(question: Question, material: Material, net: Net, this: Run) -> Classi
     first = None
     if len(net.first):
         say(f"net {net.name}, first hospital: {len(net.first):,} records")
-        # validated as the second training is: nothing is chosen by it
+        # validated by the second hospital's records, as all that the net is for; as published its best epoch is kept by them
         first = _trained(question, material, f"{net.name}-first", net.first, net.validation, None, this)
     say(f"net {net.name}: {len(net.train):,} records, {question.recipe.training(len(net.train)).epochs} epochs")
     classifier = _trained(question, material, net.name, net.train, net.validation, first, this)
@@ -209,7 +211,11 @@ def _transfer(question: Question, answers: Answers, material: Material, this: Ru
 def _whole(question: Question, classifier: Classifier, material: Material, this: Run) -> dict[str, object]:
     """tables/whole-ptbxl.csv: all of PTB-XL, as the paper's Table 2 has it, by the first net, by every map of its labels."""
     rows = np.flatnonzero(material.hospital == PTBXL)
-    probabilities = classifier.probabilities(classifier.logits(material.examples.take(rows)))
+    # some at a time: a copy of all PTB-XL as published is 16 GB
+    parts = np.array_split(rows, -(-len(rows) // _AT_ONCE))
+    probabilities = np.concatenate(
+        [classifier.probabilities(classifier.logits(material.examples.take(each))) for each in parts]
+    )
     assert classifier.thresholds is not None
     said = decide(probabilities, classifier.thresholds)
     patients = material.examples.column("patient")[rows].astype(str)

@@ -26,6 +26,7 @@ from ecglens.runs import Run
 from ecglens.studies.habeeb2024_recipe import CPSC, CPSC_FOLDS, LABELS, PTBXL, Question
 from ecglens.studies.stages import expect_same_data, note_data
 
+PADDED = ClipOptions(30.0, 25.0, "end", "start", "none")  # as published, at a rate that a probe can do with
 _PROBED = 310  # records of each hospital in which a probe looks for the hospital
 _LETTER = "A"  # what the Challenge's names of CPSC2018's records begin with
 
@@ -136,7 +137,7 @@ def prepare(question: Question, data: Path | None, this: Run) -> Material:
     both, hospital = joined(parts), np.concatenate(hospitals)
     shared = same_signals(prints[CPSC], prints[PTBXL])
     side = sides(both, hospital, recipe.folds, _folds(data, both, hospital), question.seed, shared)
-    nets = plan_nets(question.train, both, hospital, side, question.seed)
+    nets = plan_nets(question.train, hospital, side)
     about = _together(abouts)
     expect_same_data(this, about)
     _write_examples(both, hospital, side, this)
@@ -160,14 +161,13 @@ def _probed(source: Source, seed: int) -> set[str]:
 
 
 def _padded(recordings: list[Recording], labels: DiagnosisMap) -> dict[str, NDArray[np.float32]]:
-    """The records as published and at 25 Hz, by database and name."""
-    options = ClipOptions(30.0, 25.0, "end", "start", "none")
-    some = cut_clips(recordings, labels, options, [])[0]
+    """The records cut as PADDED says, by database and name."""
+    some = cut_clips(recordings, labels, PADDED, [])[0]
     return dict(zip(_names(some).tolist(), some.signals, strict=True))
 
 
 def _labels(examples: Examples, seen: _Seen, labels: DiagnosisMap) -> NDArray[np.bool_]:
-    """The classes of each example by another map than that of the recipe."""
+    """The classes of each example by a map, whether it is the recipe's own or not."""
     at = {name: row for row, name in enumerate(seen.names)}
     rows = [at[name] for name in examples.column("record").astype(str)]
     return multi_hot(labels, seen.diagnoses, seen.likelihoods).labels[rows]
@@ -218,9 +218,7 @@ def sides(
     return side
 
 
-def plan_nets(
-    train: str, examples: Examples, hospital: NDArray[np.str_], side: NDArray[np.str_], seed: int
-) -> tuple[Net, ...]:
+def plan_nets(train: str, hospital: NDArray[np.str_], side: NDArray[np.str_]) -> tuple[Net, ...]:
     """The nets of a training: one where PTB-XL alone trains, else one for each part of CPSC2018, which it tests.
 
     The part after the tested one validates. PTB-XL's test side is tested by the first net alone.

@@ -11,6 +11,7 @@ from ecglens.training.options import TrainOptions
 
 MODEL_NAMES = ("resnet34-1d", "resnet34-1d-masked")
 CPSC, PTBXL = "cpsc", "ptbxl"  # the two hospitals
+WORDS = {CPSC: "CPSC2018", PTBXL: "PTB-XL"}
 TRAININGS = {
     "cpsc": "on CPSC2018's records alone (the paper's 'Original')",
     "ptbxl": "on PTB-XL alone",

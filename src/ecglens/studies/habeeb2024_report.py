@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
 
 from ecglens.errors import EcglensError
+from ecglens.examples.clips import ClipOptions
 from ecglens.report.html import Section, sheet, with_intervals, write_html
 from ecglens.runs import Run
 from ecglens.studies.habeeb2024_published import TABLE_1
-from ecglens.studies.habeeb2024_recipe import CPSC, FOLDS, PTBXL, TRAININGS
+from ecglens.studies.habeeb2024_recipe import CPSC, FOLDS, PTBXL, TRAININGS, WORDS
 from ecglens.studies.habeeb2024_report_maps import leads_section, maps_section
-from ecglens.studies.habeeb2024_report_scores import WORDS, run_name, said, scores_section, transfer_section
+from ecglens.studies.habeeb2024_report_scores import expect_scores, run_name, said, scores_section, transfer_section
 from ecglens.studies.sources import NOT_FOR_PATIENTS, Sources, blamed, expect_runs
 
 PAPER = "Habeeb, Goyal 2024: ResNet34-1d of Zhang, Yuan, Zhang 2020 on CPSC2018 and PTB-XL, SHAP and Grad-CAM"
@@ -36,6 +38,7 @@ def write_report(run: Run, *beside: Run) -> Path:
         with blamed(each):
             other = Sources(each)
             _expect_apart(source, other, sides)
+            expect_scores(other)
             sides[run_name(other)] = other
     sections = [
         _asked(source), _records(source), _origin(source), transfer_section(source, sides), scores_section(sides),
@@ -52,8 +55,10 @@ def _expect_apart(source: Sources, other: Sources, sides: dict[str, Sources]) ->
     """Only nets that are tested on the same records can stand beside each other."""
     if run_name(other) in sides:
         before = sides[run_name(other)].run.path
-        raise EcglensError(f"{other.run.path} and {before} are both '{run_name(other)}': nothing tells them apart")
-    for key in ("folds", "seconds", "fs"):
+        raise EcglensError(
+            f"{other.run.path} and {before} are both called '{run_name(other)}': expected runs of different names"
+        )
+    for key in ("folds", *(each.name for each in fields(ClipOptions) if each.name in source.recipe)):
         if source.recipe[key] != other.recipe[key]:
             raise EcglensError(
                 f"{other.run.path} has {key} {other.recipe[key]}, {source.run.path} {source.recipe[key]}: they are not tested "
@@ -135,7 +140,6 @@ def _origin(source: Sources) -> Section:
     table = source.table("origin")
     table = with_intervals(table.rename(columns={"low": "auc_low", "high": "auc_high"}), ["auc"])
     shown = [name for name in ("from", "class", "n", "auc", "shuffled", "shuffled_high", "why_not") if name in table]
-    padded = source.recipe["seconds"] > 10
     text = [
         "A probe, cross-validated over patients, guesses the hospital from a record. Where it can, a net may use the hospital "
         "as a sign of a class that is common there.",
@@ -143,12 +147,23 @@ def _origin(source: Sources) -> Section:
         "the last 30 s with zeros before, a probe of sizes sees the zeros and so the length; a probe of the "
         "samples would not, "
         "as it is linear.",
-        "The net sees records padded with zeros to one length here, and the zeros tell the length."
-        if padded
-        else f"Every record is cut to its last {source.recipe['seconds']:g} s here, so the net cannot see a length. What "
-        "still tells the hospital is in the signal: its sizes, its noise, and the classes that each hospital has.",
+        _seen(source),
     ]
     return Section("What tells the hospital", text, [sheet(table[shown], "origin", "How well the hospital can be told")])
+
+
+def _seen(source: Sources) -> str:
+    """Whether the net can see a length."""
+    recipe, clips = source.recipe, source.run.about["clips"]
+    which = "first" if recipe["clips"] == "head" else "last"
+    cut = f"The net sees the {which} {recipe['seconds']:g} s of each record. "
+    shorter = ", ".join(f"{clips[whose]['padded']} of {clips[whose]['records']} of {WORDS[whose]}" for whose in (CPSC, PTBXL))
+    if any(clips[whose]["padded"] for whose in (CPSC, PTBXL)):
+        return f"{cut}Shorter ones have zeros around them, which tell their length: {shorter}."
+    return (
+        f"{cut}None is shorter, so it cannot see a length. What still tells the hospital is in the signal: its sizes, its "
+        "noise, and the classes that each hospital has."
+    )
 
 
 def _recipes(source: Sources) -> Section:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -11,11 +13,10 @@ from ecglens.report.html import Picture, Section, Sheet, sheet, with_intervals
 from ecglens.report.lead_maps import leads_with_maps
 from ecglens.report.matrix import lead_matrix
 from ecglens.studies.habeeb2024_published import CLASSES, FIGURES, LEADS
-from ecglens.studies.habeeb2024_recipe import CPSC, PTBXL
+from ecglens.studies.habeeb2024_recipe import CPSC, PTBXL, WORDS
 from ecglens.studies.habeeb2024_shown import Shown, read_shown
 from ecglens.studies.sources import Sources
 
-_WORDS = {CPSC: "CPSC2018", PTBXL: "PTB-XL"}
 _BY = {
     "expected-gradients": "expected gradients, signed, as published",
     "shapley-cpsc": "exact Shapley values, absent leads as CPSC2018's mean",
@@ -41,7 +42,7 @@ def leads_section(source: Sources) -> Section:
     for number, ((of, on), rows) in enumerate(FIGURES.items()):
         if of == trained:
             values = np.array([rows[name] for name in CLASSES])
-            title = f"The paper's figure {number + 2}: trained on {of}, explained on {_WORDS[on]}"
+            title = f"The paper's figure {number + 2}: trained on {of}, explained on {WORDS[on]}"
             figure = lead_matrix(values, list(CLASSES), LEADS, title, signed=True)
             drawn.append(source.picture(figure, f"paper-{number + 2}", "Signed shares, as the paper has them."))
     for by, words in _BY.items():
@@ -50,7 +51,7 @@ def leads_section(source: Sources) -> Section:
             mine = table[(table["by"] == by) & (table["hospital"] == hospital) & (table["signed"] == signed)]
             if not len(mine):
                 continue
-            drawn.append(_heat(source, mine, f"leads-{by}-{hospital}", f"{_WORDS[hospital]}: {words}", signed=signed))
+            drawn.append(_heat(source, mine, f"leads-{by}-{hospital}", f"{WORDS[hospital]}: {words}", signed=signed))
     for one in (one for one in read_shown(source) if one.row["patient"]):
         drawn.append(_patient(source, one, f"patient-{one.row['hospital']}"))
     absolute = with_intervals(table[~table["signed"]], ["share"], digits=2)
@@ -92,16 +93,23 @@ def _patient(source: Sources, one: Shown, name: str) -> Picture:
     return source.picture(figure, name, caption)
 
 
+def _verdict(row: dict[str, Any]) -> str:
+    """What the net made of the record's likeliest class."""
+    if row["class"] not in str(row["answered"]).split(", "):
+        return "not answered"
+    return "right" if row["right"] else "wrong"
+
+
 def _title(one: Shown) -> str:
     """Whose record, what its labels say, what the net says."""
-    row = one.row
+    row, verdict = one.row, _verdict(one.row)
     answers = [name for name in str(row["answered"]).split(", ") if name not in (row["class"], "none")]
-    if row["probability"] < row["threshold"]:
-        verdict, rest = "not answered", "; answered: " + (", ".join(answers) or "none")
+    if verdict == "not answered":
+        rest = "; answered: " + (", ".join(answers) or "none")
     else:
-        verdict, rest = "right" if row["right"] else "wrong", f"; also answered: {', '.join(answers)}" if answers else ""
+        rest = f"; also answered: {', '.join(answers)}" if answers else ""
     return (
-        f"{row['id']} ({_WORDS[row['hospital']]}). Labels: {row['labels']}\n"
+        f"{row['id']} ({WORDS[row['hospital']]}). Labels: {row['labels']}\n"
         f"The net: {row['class']}, probability {row['probability']:.2f}, threshold {row['threshold']:.2f}, {verdict}{rest}"
     )
 
@@ -130,7 +138,7 @@ def maps_section(source: Sources) -> Section:
         f"Wrongly answered (the paper's figure 8), the surest of {n} explained records: {wrong[0].row['id']}, labels "
         f"{wrong[0].row['labels']}, answered {wrong[0].row['class']}. It is drawn last."
         if wrong
-        else f"Wrongly answered (the paper's figure 8): none of the {n} explained records was.",
+        else f"Of the {n} explained records none was answered wrongly with its likeliest class (the paper's figure 8).",
     ]
     return Section("Grad-CAM, as published and corrected", text, [_guided_shares(of_class)], drawn)
 
@@ -139,7 +147,7 @@ def _bars(source: Sources, one: Shown, name: str) -> list[Picture]:
     """Grad-CAM's bars on twelve leads as published and corrected."""
     signal, fs, leads = one.signal, one.fs, one.leads
     row = one.row
-    title = f"{row['class']}: {row['id']} ({_WORDS[row['hospital']]}; {'right' if row['right'] else 'wrong'})"
+    title = f"{row['class']}: {row['id']} ({WORDS[row['hospital']]}; {_verdict(row)})"
     published = leads_with_bars(
         signal, one.channel_cam, fs, leads, title + ", as published", what="as published", channels=True
     )

@@ -9,20 +9,20 @@ import pandas as pd
 from ecglens.report.html import Picture, Section, Sheet, sheet, with_intervals
 from ecglens.report.windows import dots
 from ecglens.studies.habeeb2024_published import TABLE_2, TABLE_3
-from ecglens.studies.habeeb2024_recipe import CPSC, LABELS, PTBXL
+from ecglens.studies.habeeb2024_recipe import CPSC, LABELS, PTBXL, WORDS
 from ecglens.studies.sources import Sources
 
-WORDS = {CPSC: "CPSC2018", PTBXL: "PTB-XL"}
 _METRICS = ("precision", "recall", "f1", "auc", "class_accuracy")
 _TRAINED = {"Original": "cpsc", "Ours_1": "cpsc-then-ptbxl", "Ours_2": "both"}  # columns of the paper's Table 3
 _COMPARED = ("auc_cpsc", "auc_ptbxl", "difference")
+_ENDS = ("", "_low", "_high")
 _OF_MAP, _SHARED = "mean of its classes", "mean of the shared classes"
 
 
 def run_name(source: Sources) -> str:
     """What tells a run from another one."""
     asked = source.asked
-    quick = ", quick" if asked["quick"] else ""
+    quick = (", as published" if asked["recipe_name"] == "as-published" else "") + (", quick" if asked["quick"] else "")
     model = "" if asked["model"] == "resnet34-1d" else f", {asked['model']}"
     return f"{asked['train']}, {source.recipe['labels']} labels{model}{quick}, seed {asked['seed']}"
 
@@ -34,6 +34,18 @@ def said(source: Sources, hospital: str, key: str) -> str:
         return "not known"
     unit = "patients" if hospital == PTBXL else "records"
     return f"{value:.3f}" + ("" if low is None or high is None else f" (95 % over {unit} {low:.3f} to {high:.3f})")
+
+
+def expect_scores(source: Sources) -> None:
+    """Reads all that is shown of a run beside others, so that what is wrong is said of that run; raises what pandas raises."""
+    source.table("transfer")[["labels", "class", "n_ptbxl", *(f"{key}{end}" for key in _COMPARED for end in _ENDS)]]
+    for name in (
+        *(f"per_class-{hospital}" for hospital in (CPSC, PTBXL)),
+        *(["whole-ptbxl"] if source.has("whole-ptbxl") else []),
+    ):
+        source.table(name)[["class", "support", "predicted", *(f"{key}{end}" for key in _METRICS for end in _ENDS)]]
+    for labels in LABELS:
+        source.metrics[f"transfer.{labels}.classes"]
 
 
 def transfer_section(source: Sources, sides: dict[str, Sources]) -> Section:
@@ -87,7 +99,9 @@ def _picture(source: Sources, name: str, number: int) -> Picture:
     drawn = pd.concat(parts, ignore_index=True)
     order = {word: k for k, word in enumerate(first["class"])}
     drawn = drawn.sort_values("class", key=lambda column: column.map(order), kind="stable")
-    figure = dots(drawn, "class", "tested on", "auc", "low", "high", label="AUC, 95 % over patients", line=0.5)
+    figure = dots(
+        drawn, "class", "tested on", "auc", "low", "high", label="AUC, 95 % over patients (CPSC2018: records)", line=0.5
+    )
     return source.picture(figure, f"transfer-{number}", f"Trained {name}: each class here and there.")
 
 

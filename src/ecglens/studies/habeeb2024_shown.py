@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from ecglens.analysis.lead_occlusion import LeadCells, occlude_lead_cells
 from ecglens.attribution import explain
-from ecglens.errors import EcglensError
 from ecglens.files import write_table, written_whole
 from ecglens.models import Classifier
+from ecglens.report.shown import arrays_of
 from ecglens.runs import Run
 from ecglens.studies.habeeb2024_material import Material
-from ecglens.studies.habeeb2024_recipe import CPSC, PTBXL, Question
+from ecglens.studies.habeeb2024_recipe import CPSC, PTBXL
 from ecglens.studies.sources import Sources
 from ecglens.training.thresholds import decide
 
@@ -86,28 +86,29 @@ def _middle(mine: NDArray[np.bool_], better: tuple[NDArray[np.bool_], ...]) -> i
     return None
 
 
-def write_shown(question: Question, classifier: Classifier, material: Material, rows: NDArray[np.int64], this: Run) -> None:
+def write_shown(classifier: Classifier, material: Material, rows: NDArray[np.int64], this: Run) -> None:
     """tables/shown.csv, a row for each record that is drawn, and shown.npz, its signal and maps for the likeliest class."""
     part = material.examples.take(rows)
     assert part.multi_hot is not None
     assert classifier.thresholds is not None
-    logits = classifier.logits(part)
-    probabilities = classifier.probabilities(logits)
+    probabilities = classifier.probabilities(classifier.logits(part))
     answered = decide(probabilities, classifier.thresholds)
     chosen = choose_records(part.multi_hot, probabilities, answered, material.hospital[rows], part.classes)
     told: list[dict[str, Any]] = []
     arrays: dict[str, NDArray[Any]] = {"fs": np.array(part.fs), "leads": np.array(part.leads)}
+    drawn = np.array(chosen.all)
+    given = probabilities.argmax(1)
+    maps = explain(
+        classifier, part, ["grad-cam", "channel-cam", "guided-grad-cam"], target=given[drawn], rows=drawn, quiet=True
+    )
     for number, row in enumerate(chosen.all):
-        k = int(probabilities[row].argmax())
-        one = part.take(np.array([row]))
-        # by itself: the published weights are a mean over the batch too
-        maps = explain(classifier, one, ["grad-cam", "channel-cam"], target=np.array([k]), quiet=True)
-        guided = explain(classifier, one, ["guided-grad-cam"], target=np.array([k]), quiet=True)
+        k, one = int(given[row]), part.take(np.array([row]))
         hidden = occlude_lead_cells(classifier, one, k)
         arrays |= {
-            f"signal {number}": one.signals[0], f"guided {number}": np.asarray(guided["guided-grad-cam"][0], np.float32),
-            f"grad-cam {number}": np.asarray(maps.native("grad-cam")[0], np.float32).ravel(),
-            f"channel-cam {number}": np.asarray(maps.native("channel-cam")[0], np.float32).ravel(),
+            f"signal {number}": one.signals[0],
+            f"guided {number}": np.asarray(maps["guided-grad-cam"][number], np.float32),
+            f"grad-cam {number}": np.asarray(maps.native("grad-cam")[number], np.float32).ravel(),
+            f"channel-cam {number}": np.asarray(maps.native("channel-cam")[number], np.float32).ravel(),
             f"edges {number}": hidden.edges, f"occlusion {number}": hidden.fall,
         }  # fmt: skip
         table = one.table.iloc[0]
@@ -116,7 +117,7 @@ def write_shown(question: Question, classifier: Classifier, material: Material, 
              "class": part.classes[k], "right": bool(part.multi_hot[row, k]), "hospital": material.hospital[rows[row]],
              "id": table["id"], "record": table["record"], "labels": _names(part.classes, part.multi_hot[row]),
              "answered": _names(part.classes, answered[row]), "probability": float(probabilities[row, k]),
-             "threshold": float(classifier.thresholds[k]), "logit": float(logits[row, k]),
+             "threshold": float(classifier.thresholds[k]),
              "start": int(table["valid_start"]), "stop": int(table["valid_stop"])}
         )  # fmt: skip
     write_table(this.tables / "shown.csv", pd.DataFrame(told))
@@ -129,14 +130,11 @@ def _names(classes: tuple[str, ...], mine: NDArray[np.bool_]) -> str:
 
 
 def read_shown(source: Sources) -> list[Shown]:
-    """The records that `write_shown` wrote, cut to what is drawn; raises EcglensError where a table is missing."""
-    path = source.run.tables / "shown.npz"
-    if not path.is_file():
-        raise EcglensError(f"{path} is missing; run it again to the end")
-    out = []
-    with np.load(path, allow_pickle=False) as found:
+    """The records that `write_shown` wrote, cut to what is drawn; raises EcglensError where one is missing or damaged."""
+    table, out = source.table("shown"), []
+    with arrays_of(source.run.tables / "shown.npz") as found:
         fs, leads = float(found["fs"]), tuple(map(str, found["leads"]))
-        for number, row in enumerate(source.table("shown").to_dict("records")):
+        for number, row in enumerate(table.to_dict("records")):
             signal = found[f"signal {number}"]
             length, stop = signal.shape[1], int(row["stop"])
             first = max(int(row["start"]), stop - round(_SECONDS * fs))

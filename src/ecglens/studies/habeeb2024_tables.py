@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -17,17 +17,24 @@ from ecglens.analysis.probing import origin_probe
 from ecglens.attribution import explain
 from ecglens.attribution.attributions import Attributions
 from ecglens.examples.examples import Examples
-from ecglens.examples.regions import Regions
+from ecglens.examples.regions import whole_leads
 from ecglens.files import write_json, write_table
 from ecglens.models import Classifier
 from ecglens.runs import Run
-from ecglens.studies.habeeb2024_material import Material
+from ecglens.studies.habeeb2024_material import PADDED, Material
 from ecglens.studies.habeeb2024_recipe import CPSC, PTBXL, REASONS, Question, recipe_for
 from ecglens.studies.habeeb2024_shown import write_shown
 from ecglens.studies.options import differing_options
 
 BACKGROUND = 100  # examples, as published: the first of the table, which are all of one hospital
-PADDED_S = 30.0  # length of what `Material.padded` holds
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Maps by what made them, and by hospital the mean signals that exact Shapley values start from."""
+
+    maps: dict[str, Attributions]
+    means: dict[str, Examples]
 
 
 def explained_rows(question: Question, material: Material) -> NDArray[np.int64]:
@@ -39,33 +46,29 @@ def explained_rows(question: Question, material: Material) -> NDArray[np.int64]:
 
 def explain_all(
     question: Question, classifier: Classifier, material: Material, rows: NDArray[np.int64], this: Run
-) -> dict[str, Attributions]:
+) -> Explained:
     """Maps of the first net for the class that it gives each record, summed lead by lead; written to attributions/.
 
     "expected-gradients": as published, from records of one hospital; "shapley-cpsc", "shapley-ptbxl": exact over all
     coalitions of leads, from the mean signal of each hospital's records (corrected recipe: 4,096 forwards a record each).
     """
     part, home = material.examples.take(rows), this.path / "attributions"
-    whole = _whole_leads(part)
-    found = {
+    whole = whole_leads(part.leads, len(part), part.length)
+    maps = {
         "expected-gradients": explain(
             classifier, part, ["expected-gradients"], background=_first_rows(material), keep=whole, seed=question.seed,
             out=home / "expected-gradients",
         )
     }  # fmt: skip
+    means = {}
     if question.recipe_name == "corrected":
         for hospital in (CPSC, PTBXL):
-            found[f"shapley-{hospital}"] = explain(
-                classifier, part, ["lead-shapley"], background=mean_signal(material, hospital), seed=question.seed,
+            means[hospital] = mean_signal(material, hospital)
+            maps[f"shapley-{hospital}"] = explain(
+                classifier, part, ["lead-shapley"], background=means[hospital], seed=question.seed,
                 options={"lead-shapley": {"baseline": "mean"}}, out=home / f"shapley-{hospital}",
             )  # fmt: skip
-    return found
-
-
-def _whole_leads(examples: Examples) -> Regions:
-    """Each lead from end to end."""
-    edges = np.zeros((len(examples), len(examples.leads)), np.int64)
-    return Regions(examples.leads, examples.leads, np.arange(len(examples.leads)), edges, edges + examples.length)
+    return Explained(maps, means)
 
 
 def _first_rows(material: Material) -> Examples:
@@ -82,9 +85,11 @@ def mean_signal(material: Material, hospital: str) -> Examples:
     rows = np.flatnonzero((material.hospital == hospital) & ~np.isin(np.arange(len(material.hospital)), net.tests[hospital]))
     if not len(rows):  # all of them are tested: then their mean is asked for all the same
         rows = net.tests[hospital]
-    some = material.examples.take(rows)
-    one = some.take(np.array([0]))
-    one.signals[:] = some.signals.mean(axis=0, dtype=np.float64)
+    one = material.examples.take(rows[:1])
+    total = np.zeros(one.signals.shape[1:], np.float64)
+    for row in rows:  # one by one: a copy of all is as large as the hospital
+        total += material.examples.signals[row]
+    one.signals[:] = total / len(rows)
     return one
 
 
@@ -97,14 +102,13 @@ def lead_values(found: Attributions, part: Examples) -> NDArray[np.float64]:
 
 
 def write_leads(
-    question: Question, classifier: Classifier, material: Material, rows: NDArray[np.int64], found: dict[str, Attributions],
-    this: Run,
-) -> dict[str, float]:  # fmt: skip
+    question: Question, classifier: Classifier, material: Material, rows: NDArray[np.int64], found: Explained, this: Run
+) -> dict[str, float]:
     """tables/leads.csv (by what, hospital, class, lead) and leads-values.csv, a row per record; the Shapley values' error."""
     part = material.examples.take(rows)
     hospital, patients = material.hospital[rows], part.column("patient").astype(str)
     tables, values, errors = [], [], {}
-    for what, maps in found.items():
+    for what, maps in found.maps.items():
         of_lead = lead_values(maps, part)
         for whose in (CPSC, PTBXL):
             mine = hospital == whose
@@ -124,7 +128,7 @@ def write_leads(
         frame.insert(3, "class", np.array(part.classes)[maps.predicted])
         values.append(frame)
         if "lead-shapley" in maps.methods:
-            start = mean_signal(material, what.removeprefix("shapley-"))
+            start = found.means[what.removeprefix("shapley-")]
             k = np.arange(len(rows)), maps.predicted
             rise = classifier.logits(part)[k] - classifier.logits(start)[0][maps.predicted]
             errors[f"{what}.worst_error"] = float(np.abs(of_lead.sum(axis=1) - rise).max())
@@ -153,9 +157,7 @@ def write_origin(question: Question, classifier: Classifier, material: Material,
     # a linear probe of samples sees no zeros, as what is around them has any sign; one of sizes does
     sources = {
         "length of the record": seconds[:, None],
-        "sizes, second by second: the last 30 s, zeros before": sizes_by_second(
-            material.padded, material.padded.shape[2] / PADDED_S
-        ),
+        "sizes, second by second: the last 30 s, zeros before": sizes_by_second(material.padded, PADDED.fs),
         "sizes, second by second: input of the net": sizes_by_second(seen, part.fs),
         "samples: input of the net": seen.reshape(len(rows), -1),
         "last layer": last_layer(classifier, part)[0],
@@ -181,13 +183,12 @@ def write_origin(question: Question, classifier: Classifier, material: Material,
 
 
 def analyse(
-    question: Question, classifier: Classifier, material: Material, rows: NDArray[np.int64], found: dict[str, Attributions],
-    this: Run,
-) -> None:  # fmt: skip
+    question: Question, classifier: Classifier, material: Material, rows: NDArray[np.int64], found: Explained, this: Run
+) -> None:
     """Write every table that the report reads, and add what was found to metrics.json."""
     more: dict[str, Any] = write_leads(question, classifier, material, rows, found, this)
     more |= write_origin(question, classifier, material, this)
-    write_shown(question, classifier, material, rows, this)
+    write_shown(classifier, material, rows, this)
     pair = [recipe_for(name, quick=False) for name in ("as-published", "corrected")]
     own = recipe_for(question.recipe_name, quick=False)
     differing = differing_options((pair[0], pair[1]), own, question.recipe, REASONS)

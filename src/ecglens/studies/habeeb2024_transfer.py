@@ -10,10 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecglens.training.metrics import Array, patient_draws, with_interval
-from ecglens.training.multilabel import rankings
+from ecglens.training.multilabel import in_chunks, rankings
 
 FREQUENT = 10  # positives, from which on a class enters a mean that is compared with another one
-_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,7 @@ def _replicas(tested: HospitalAnswers, replicates: int, seed: int) -> Array:
     names, who = np.unique(tested.patients, return_inverse=True)
     draws = patient_draws(len(names), replicates, seed)
     weights = np.concatenate([np.ones((1, len(who))), draws[:, who]])
-    parts = [weights[start : start + _AT_ONCE] for start in range(0, len(weights), _AT_ONCE)]
-    return np.concatenate([rankings(tested.truth, tested.probabilities, part)[0] for part in parts])
+    return np.concatenate([rankings(tested.truth, tested.probabilities, part)[0] for part in in_chunks(weights)])
 
 
 def _compared(cpsc: Array, ptbxl: Array) -> dict[str, float]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecglens.errors import EcglensError
 from ecglens.recordings.twelve import STANDARD
 from ecglens.report.html import Picture, Section, sheet
+from ecglens.report.shown import arrays_of
 from ecglens.report.spike import spiked_lead
 from ecglens.report.twelve_leads import lead_above_map, long_record, twelve_on_paper
 from ecglens.studies.lin2020_words import names_of
@@ -24,8 +20,8 @@ _RED_FROM = 90  # percentile of the cells of a record
 
 
 def _shown(source: Sources) -> list[dict[str, Any]]:
-    table, path = source.table("shown"), source.run.tables / "shown.npz"
-    with _readable(path), np.load(path, allow_pickle=False) as found:
+    table = source.table("shown")
+    with arrays_of(source.run.tables / "shown.npz") as found:
         fs = float(found["fs"])
         return [
             row | {"signal": found[f"signal {k}"], "cam": found[f"cam {k}"], "fs": fs}
@@ -80,21 +76,12 @@ def _long(source: Sources) -> list[Picture]:
     path = source.run.tables / "long.npz"
     if not path.is_file():
         return []
-    with _readable(path), np.load(path, allow_pickle=False) as found:
+    with arrays_of(path) as found:
         name, record, lead = (str(found[key]) for key in ("class", "id", "lead"))
         signal, cam, fs = found["signal"], found["cam"], float(found["fs"])
     word = names_of(source)[name]
     figure = long_record(signal, cam, fs, lead, f"{word}: {record}")
     return [source.picture(figure, "figure-3-long", f"A long record: the maps of its clips put together again, for {word}.")]
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """What cannot be read inside is said of the file."""
-    try:
-        yield
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise EcglensError(f"{path} cannot be read ({type(error).__name__}); run it again") from None
 
 
 def spike_said(source: Sources) -> str:
@@ -114,8 +101,8 @@ def spike_said(source: Sources) -> str:
 
 def spike_section(source: Sources) -> Section:
     """What planted spikes do to map, logit and lead-wise occlusion."""
-    table = source.table("spike")
-    table["class"] = table["class"].map(names_of(source))
+    table, names = source.table("spike"), names_of(source)
+    table["class"] = table["class"].map(names)
     table["logit_change"] = (table["logit_after"] - table["logit_before"]).abs()
     columns = ["logit_change", "map_before", "map_after", "chance", "found_before", "found"]
     table[["found_before", "found"]] = table[["found_before", "found"]].astype(float)
@@ -125,13 +112,12 @@ def spike_section(source: Sources) -> Section:
     largest = table[table["spike"] == overall["spike"].iloc[-1]].groupby("class", sort=False)
     mean = largest[columns].mean().reset_index()
     mean.insert(1, "n", largest.size().to_numpy())
-    path = source.run.tables / "spiked.npz"
-    with _readable(path), np.load(path, allow_pickle=False) as found:
+    with arrays_of(source.run.tables / "spiked.npz") as found:
         name, record, lead, spike = (str(found[key]) for key in ("class", "id", "lead", "spike"))
         figure = spiked_lead(
             found["signal"], (found["cam before"], found["cam after"]), (found["fall before"], found["fall after"]),
             float(found["fs"]), (float(found["spiked"][0]), float(found["spiked"][1])), tuple(map(str, found["leads"])), lead,
-            f"{names_of(source)[name]}: {record}, {spike} in {lead}",
+            f"{names[name]}: {record}, {spike} in {lead}",
         )  # fmt: skip
     text = [
         f"The paper saw that corrupt spikes attract its maps. Here spikes are planted at a random place in {lead} of each "

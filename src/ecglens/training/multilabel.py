@@ -63,7 +63,7 @@ def score_multilabel(
     occurs = truth.sum(0) > 0
     once = _measure(answers, np.ones((1, len(truth))), occurs)
     draws = patient_draws(len(names), replicates, seed)
-    again = [_measure(answers, part[:, who], occurs) for part in _chunks(draws)]
+    again = [_measure(answers, part[:, who], occurs) for part in in_chunks(draws)]
     flat: dict[str, float | int] = {
         "n": len(truth),
         "patients": len(names),
@@ -167,7 +167,8 @@ def _mean_of_known(values: Array) -> Array:
     return np.where(count > 0, ratio(np.where(known, values, 0.0).sum(1), count), np.nan)
 
 
-def _chunks(draws: Array) -> Iterator[Array]:
+def in_chunks(draws: Array) -> Iterator[Array]:
+    """So many replicates at a time that they fit the processor's cache."""
     return (draws[start : start + _AT_ONCE] for start in range(0, len(draws), _AT_ONCE))
 
 
