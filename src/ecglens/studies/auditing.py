@@ -9,8 +9,12 @@ from typing import Any
 from ecglens.audit.checks import CHECKS
 from ecglens.audit.finding import Finding, read_findings, write_findings
 from ecglens.audit.subject import Subject
+from ecglens.audit.wave_focus import wave_findings, wave_table
+from ecglens.files import write_table
 from ecglens.progress import bar, say
 from ecglens.report.audit_page import write_page
+
+WAVE_QUESTIONS = ("Do maps lie on the heart beat?", "Do maps lie elsewhere than the signal's own size?")
 
 
 def audit(subject: Subject, about: dict[str, Any], out: Path) -> list[Finding]:
@@ -28,6 +32,13 @@ def audit(subject: Subject, about: dict[str, Any], out: Path) -> list[Finding]:
             findings += answers
             asks |= {each.id: check.asks for each in answers}
             progress.step(1, note=check.name)
+    waves = wave_table(subject)
+    on_waves = wave_findings(subject, waves)
+    findings += on_waves
+    asks |= dict(zip([each.id for each in on_waves], WAVE_QUESTIONS, strict=True))
+    if not isinstance(waves, str):
+        (out / "tables").mkdir(exist_ok=True)
+        write_table(out / "tables" / "waves.csv", waves)
     facts = {"subject": subject.name, "examples": len(subject.examples), "seconds": time.monotonic() - started}
     write_findings(out / "findings.json", about | facts | {"asks": asks}, findings)
     write_page(out, *read_findings(out / "findings.json"))
