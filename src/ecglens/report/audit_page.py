@@ -22,11 +22,10 @@ def write_page(out: Path, about: dict[str, Any], findings: list[Finding]) -> Pat
                                 [sheet(pd.DataFrame(rows), "", "What was not checked, and why")]))  # fmt: skip
     if clear:
         rows = [
-            {"asked": asks.get(each.id, each.id), "answer": each.what, "number": _number(each), "which is": each.in_words,
-             "id": each.id}
+            {"asked": asks.get(each.id, each.id), "answer": each.what, "number": _number(each), "id": each.id}
             for each in clear
-        ]  # fmt: skip
-        sections.append(Section("Clear", ["Nothing was found here; a number says by how far."],
+        ]
+        sections.append(Section("Clear", ["Nothing was found here; a number says by how far (findings.json says what it counts)."],
                                 [sheet(pd.DataFrame(rows), "", "Checks without a finding")]))  # fmt: skip
     if (out / "tables" / "waves.csv").is_file():
         sections.append(_waves(pd.read_csv(out / "tables" / "waves.csv", keep_default_na=False, na_values=[""])))
@@ -66,6 +65,7 @@ def _waves(table: pd.DataFrame) -> Section:
     ]  # fmt: skip
     wide = shown.pivot(index=["method", "class", "n"], columns="wave", values="share / time")
     order = [name for name in dict.fromkeys(table["wave"]) if name in wide]
+    wide = wide.loc[list(dict.fromkeys(zip(table["method"], table["class"], table["n"], strict=True)))]
     text = [
         "Mass of the maps in each wave, all leads together, as a multiple of the wave's share of time: 1 is no more than "
         "anywhere. 95 % over patients. 'magnitude' and 'slope' are trivial maps: the signal's own size and steepness.",
