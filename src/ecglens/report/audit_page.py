@@ -25,7 +25,7 @@ def write_page(out: Path, about: dict[str, Any], findings: list[Finding]) -> Pat
             {"asked": asks.get(each.id, each.id), "answer": each.what, "number": _number(each), "id": each.id}
             for each in clear
         ]
-        sections.append(Section("Clear", ["Nothing was found here; a number says by how far (findings.json says what it counts)."],
+        sections.append(Section("Clear", ["Nothing was found here; the number says by how far."],
                                 [sheet(pd.DataFrame(rows), "", "Checks without a finding")]))  # fmt: skip
     if (out / "tables" / "waves.csv").is_file():
         sections.append(_waves(pd.read_csv(out / "tables" / "waves.csv", keep_default_na=False, na_values=[""])))
