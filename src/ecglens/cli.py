@@ -311,7 +311,7 @@ def audit(folder: Path | None, model: str | None, out: Path | None, fail_on: str
             raise EcglensError("--model needs --out, the folder to write")
         place = out
         subject = subject_of_model(model, options["weights"], options["data"], options["method"], options["seed"])
-    findings = audit_subject(subject, {}, place)
+    findings = audit_subject(subject, place)
     click.echo(str(place / "report.html"))
     if fail_on is not None and at_or_above(findings, fail_on):
         sys.exit(3)

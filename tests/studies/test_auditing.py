@@ -36,6 +36,7 @@ def test_every_check_gives_an_answer_and_all_are_on_the_page(audited: Path) -> N
     assert about["examples"] > 0
     page = (audited / "report.html").read_text(encoding="utf-8")
     words = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+    assert "REAL ECGs" in words
     for each in findings:
         assert each.id in words
         assert " ".join((each.why_not or each.what).split()) in words

@@ -35,7 +35,7 @@ def shared_patients(subject: Subject) -> Finding:
         name, "recipe", "high" if share.value > 0.1 else "medium",
         f"{len(who)} of {len(np.unique(tested))} test patients were learnt from: {_listed(records)}. What is learnt of a "
         "patient's own shapes counts as a success here, and will not be there for a new patient.",
-        share, where={"patients": ", ".join(who[:_FEW])}, examples=_some(subject, subject.tested[both]),
+        share, where={"patients": ", ".join(who[:_FEW])}, examples=subject.some_ids(subject.tested[both]),
         do="Split by patient, and score again.",
     )  # fmt: skip
 
@@ -63,7 +63,7 @@ def repeats_across(subject: Subject) -> Finding:
         name, "recipe", "high" if share.value > 0.5 else "medium",
         f"{share.value:.0%} of the validation rows are training examples, repeated before the split: the validation loss is a "
         "training loss, and what was chosen by it was not validated.",
-        share, examples=_some(subject, subject.validated[again]),
+        share, examples=subject.some_ids(subject.validated[again]),
         do="Split first, and repeat rare classes within the training side alone.",
     )  # fmt: skip
 
@@ -116,7 +116,7 @@ def class_of_one_patient(subject: Subject) -> Finding:
     return found(
         name, "data", "medium",
         f"{told}. A score of such a class is a score of recognising the patient, and its map is a map of the patient.",
-        measure, where={"classes": ", ".join(each[0] for each in alone)}, examples=_some(subject, rows),
+        measure, where={"classes": ", ".join(each[0] for each in alone)}, examples=subject.some_ids(rows),
         do="Leave such a class out of averages and claims, or add patients who have it.",
     )  # fmt: skip
 
@@ -166,10 +166,6 @@ def _recordings(examples: Examples, rows: NDArray[np.int64], names: NDArray[np.s
                   examples.leads, no_marks())
         for row in rows
     ]  # fmt: skip
-
-
-def _some(subject: Subject, rows: NDArray[np.int64]) -> tuple[str, ...]:
-    return tuple(subject.ids[np.unique(rows)[:_FEW]].tolist())
 
 
 def _listed(words: list[str]) -> str:

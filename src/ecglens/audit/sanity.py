@@ -72,7 +72,7 @@ def class_sensitivity(subject: Subject) -> Finding:
             name, "explanation", "high",
             f"Asked about another class, {subject.method} draws the same map ({middle.value:.1%} of it changes): it does not "
             "say what speaks for a class, and class maps made of it differ only because the examples do.",
-            middle, examples=_some(subject, rows),
+            middle, examples=subject.some_ids(rows),
             do="Explain the class's logit, such as with saliency or integrated gradients.",
         )  # fmt: skip
     return clear(name, "explanation", f"{middle.value:.0%} of a map by {subject.method} changes with the class.", middle)
@@ -119,7 +119,7 @@ def foreign_input(subject: Subject) -> Finding:
             name, "explanation", "high",
             f"{subject.method} asks the net about inputs far beyond those that it is given (they lie between {low:.3g} and "
             f"{high:.3g}): {middle.value:.0%} of its map is of a regime that the net never saw.",
-            middle, examples=_some(subject, rows), do="Make maps on the input as the net is given it, in its own units.",
+            middle, examples=subject.some_ids(rows), do="Make maps on the input as the net is given it, in its own units.",
         )  # fmt: skip
     return clear(name, "explanation", f"{subject.method} asks about inputs such as the data are.", middle)
 
@@ -162,7 +162,7 @@ def follows_time(subject: Subject) -> Finding:
             name, "explanation", "high",
             f"The signal was moved by a quarter of its length, and the maps stayed (rank correlation {stay:.2f} with where "
             f"they were, {follow:.2f} with where they should be): what {subject.method} draws along time is not time.",
-            more, examples=_some(subject, rows), do="Do not read places off these maps; see what the map's axis really is.",
+            more, examples=subject.some_ids(rows), do="Do not read places off these maps; see what the map's axis really is.",
         )  # fmt: skip
     told = f"The maps move with the signal (rank correlation {follow:.2f}; unmoved {stay:.2f})."
     return clear(name, "explanation", told, more)
@@ -188,7 +188,7 @@ def depends_on_weights(subject: Subject) -> Finding:
             name, "explanation", "high" if last.value > 0.8 else "medium",
             f"With all weights at random {subject.method} still draws much the same map (rank correlation {last.value:.2f}): "
             "it shows the signal or the architecture more than what was learnt.",
-            last, examples=_some(subject, rows), do="Use a method whose maps change with the weights.",
+            last, examples=subject.some_ids(rows), do="Use a method whose maps change with the weights.",
         )  # fmt: skip
     return clear(name, "explanation", f"With random weights the maps are others (rank correlation {last.value:.2f}).", last)
 
@@ -216,7 +216,3 @@ def _shuffle(layer: nn.Module, generator: torch.Generator) -> None:
             if value.is_floating_point() and value.numel() > 1:
                 order = torch.randperm(value.numel(), generator=generator)
                 value.copy_(value.flatten()[order].reshape(value.shape))
-
-
-def _some(subject: Subject, rows: NDArray[np.int64]) -> tuple[str, ...]:
-    return tuple(subject.ids[rows[:8]].tolist())

@@ -23,8 +23,7 @@ class Subject:
     validation saw, repeats included (they may lie among the training ones); asked: rows that were answered for the scores;
     probabilities (asked, class); answered: bool (asked, class), where answers are yes or no class by class; metrics: what the
     run reports, by name; method: the attribution method whose maps the run shows; map_options: its options; origin: str
-    (example,), database or hospital; diagnoses: of each example, as its database has them; one_person: names of patients who
-    are said to be one, such as 201 and 202 of MIT-BIH; seed.
+    (example,), database or hospital; kind: "real" or "simulated"; seed.
     """
 
     name: str
@@ -40,13 +39,13 @@ class Subject:
     method: str | None = None
     map_options: dict[str, Any] = field(default_factory=dict)
     origin: NDArray[np.str_] | None = None
-    diagnoses: tuple[tuple[str, ...], ...] | None = None
+    kind: str = "real"
     seed: int = 0
 
     def __post_init__(self) -> None:
         self.classifier.expect(self.examples)
         n = len(self.examples)
-        for what, values in (("split", self.split), ("origin", self.origin), ("diagnoses", self.diagnoses)):
+        for what, values in (("split", self.split), ("origin", self.origin)):
             if values is not None and len(values) != n:
                 raise EcglensError(f"{what} of {len(values)} examples for {n}; expected one for each")
         for what, rows in (("shown", self.shown), ("validated", self.validated), ("asked", self.asked)):
@@ -75,6 +74,10 @@ class Subject:
     def ids(self) -> NDArray[np.str_]:
         """Of each example."""
         return self.examples.column("id").astype(str)
+
+    def some_ids(self, rows: NDArray[np.int64], most: int = 8) -> tuple[str, ...]:
+        """Ids of the first few of the rows, to look at."""
+        return tuple(self.ids[np.unique(rows)[:most]].tolist())
 
     def side(self, *names: str) -> NDArray[np.int64]:
         """Rows on the sides of these names; raises EcglensError where no split is known."""

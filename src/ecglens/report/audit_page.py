@@ -30,8 +30,10 @@ def write_page(out: Path, about: dict[str, Any], findings: list[Finding]) -> Pat
     if (out / "tables" / "waves.csv").is_file():
         sections.append(_waves(pd.read_csv(out / "tables" / "waves.csv", keep_default_na=False, na_values=[""])))
     facts = [("audited", about["subject"]), ("examples", f"{about['examples']:,}")]
+    kind = str(about.get("kind", "real")).upper()
+    banner = f"{kind} ECGs. For research only: nothing here may be used to diagnose or treat a person."
     path = out / "report.html"
-    write_html(path, f"Audit of {about['subject']}", about.get("banner", "For research only."), facts, sections)
+    write_html(path, f"Audit of {about['subject']}", banner, facts, sections)
     return path
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 from ecglens.audit.checks import CHECKS
 from ecglens.audit.finding import Finding, read_findings, write_findings
@@ -17,7 +16,7 @@ from ecglens.report.audit_page import write_page
 WAVE_QUESTIONS = ("Do maps lie on the heart beat?", "Do maps lie elsewhere than the signal's own size?")
 
 
-def audit(subject: Subject, about: dict[str, Any], out: Path) -> list[Finding]:
+def audit(subject: Subject, out: Path) -> list[Finding]:
     """Every check; writes findings.json and report.html into `out`, and says the cost first."""
     out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -36,10 +35,16 @@ def audit(subject: Subject, about: dict[str, Any], out: Path) -> list[Finding]:
     on_waves = wave_findings(subject, waves)
     findings += on_waves
     asks |= dict(zip([each.id for each in on_waves], WAVE_QUESTIONS, strict=True))
+    (out / "tables" / "waves.csv").unlink(missing_ok=True)  # of an audit before, maybe
     if not isinstance(waves, str):
         (out / "tables").mkdir(exist_ok=True)
         write_table(out / "tables" / "waves.csv", waves)
-    facts = {"subject": subject.name, "examples": len(subject.examples), "seconds": time.monotonic() - started}
-    write_findings(out / "findings.json", about | facts | {"asks": asks}, findings)
+    facts = {
+        "subject": subject.name,
+        "kind": subject.kind,
+        "examples": len(subject.examples),
+        "seconds": time.monotonic() - started,
+    }
+    write_findings(out / "findings.json", facts | {"asks": asks}, findings)
     write_page(out, *read_findings(out / "findings.json"))
     return findings

@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +28,7 @@ def subject_of_run(run: Run, data: Path | None) -> Subject:
     if study not in STUDIES or find_spec(STUDIES[study].module + "_subject") is None:
         raise EcglensError(f"{run.path} is a run of {study!r}, which cannot be audited; expected one of {', '.join(STUDIES)}")
     found: Subject = import_module(STUDIES[study].module + "_subject").subject(run, data)
-    return found
+    return replace(found, kind=run.about["data"]["kind"])
 
 
 def subject_of_model(model: str, weights: Path | None, data: str | None, method: str, seed: int) -> Subject:
@@ -36,13 +37,13 @@ def subject_of_model(model: str, weights: Path | None, data: str | None, method:
     from ecglens.studies.own_data import load_data
 
     classifier = load_model(model, weights)
-    examples, _ = load_data(classifier, data)
+    examples, facts = load_data(classifier, data)
     if not isinstance(examples, Examples):
         raise EcglensError(
             f"--data {data}: an array has no patients, labels or R peaks, without which nothing can be audited; name a folder "
             "that holds a database"
         )
-    return Subject(classifier.name, classifier, examples, method=method, seed=seed)
+    return Subject(classifier.name, classifier, examples, method=method, kind=facts["kind"], seed=seed)
 
 
 def question_of(run: Run, question: Callable[..., Q], recipe: Callable[..., Any]) -> Q:
