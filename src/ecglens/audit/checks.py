@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ecglens.audit import confounders, leakage, padding, sanity, scoring
-from ecglens.audit.finding import Finding
+from ecglens.audit import confounders, leakage, padding, sanity, scoring, wave_focus
+from ecglens.audit.finding import Answer, Finding
 from ecglens.audit.subject import Subject
 
 
 @dataclass(frozen=True)
 class Check:
     """A check: its name, the question in a reader's words, what it costs in words, and the function that answers, once or for
-    each thing that it asks about.
+    each thing that it asks about, with tables or without.
     """
 
     name: str
     asks: str
     cost: str
-    run: Callable[[Subject], Finding | list[Finding]]
+    run: Callable[[Subject], Finding | list[Finding] | Answer]
+
+    def answer(self, subject: Subject) -> Answer:
+        """What the check says, in one form."""
+        said = self.run(subject)
+        if isinstance(said, Answer):
+            return said
+        return Answer(said if isinstance(said, list) else [said])
 
 
 _NOTHING = "counting alone"
@@ -39,4 +46,5 @@ CHECKS = (
     Check("weights", "Do maps depend on what was learnt?", "5 maps of 24 examples", sanity.depends_on_weights),
     Check("padding-tells", "Does the signal's length tell the class?", _NOTHING, padding.padding_tells),
     Check("signs", "Does a class carry a sign, and is it used?", "600 answers a sign found", confounders.sign_findings),
+    Check("waves", "Where in the heart beat do the maps lie?", "maps of 240 examples", wave_focus.waves),
 )

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from ecglens.errors import EcglensError, choose
 from ecglens.files import write_json
 
@@ -62,6 +64,14 @@ class Measure:
     low: float | None = None
     high: float | None = None
     where: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a check says: its findings, and tables (by file name, without ending) that the page shows beside them."""
+
+    findings: list[Finding]
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 
 def found(

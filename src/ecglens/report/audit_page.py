@@ -27,7 +27,7 @@ def write_page(out: Path, about: dict[str, Any], findings: list[Finding]) -> Pat
         ]
         sections.append(Section("Clear", ["Nothing was found here; the number says by how far."],
                                 [sheet(pd.DataFrame(rows), "", "Checks without a finding")]))  # fmt: skip
-    if (out / "tables" / "waves.csv").is_file():
+    if "waves" in about.get("tables", []):
         sections.append(_waves(pd.read_csv(out / "tables" / "waves.csv", keep_default_na=False, na_values=[""])))
     facts = [("audited", about["subject"]), ("examples", f"{about['examples']:,}")]
     kind = str(about.get("kind", "real")).upper()
