@@ -15,7 +15,11 @@ from ecglens.audit.leakage import (
     repeats_across,
     shared_patients,
     shared_signals,
+    signals_elsewhere,
 )
+from ecglens.recordings.duplicates import fingerprints
+from ecglens.recordings.recording import Recording
+from ecglens.recordings.twelve_record import no_marks
 from made import make_examples, tiny
 from recordings.twelve_made import LEADS, irregular
 
@@ -92,6 +96,20 @@ def test_one_signal_under_two_names_is_found_across_sides_and_databases() -> Non
     hospitals = np.array(["one", "one", "one", "two", "two", "two"])
     assert shared_signals(_twelve(6, (1, 5), "tttttt", hospitals)).number == 1
     assert shared_signals(_twelve(6, (1, 5), "tttttt", None)).state == NOT_RUN
+
+
+def test_records_that_another_database_holds_are_counted_by_it() -> None:
+    of = _twelve(4, None, "tttx", None)
+    there = [Recording("", f"there/{k}", "", irregular(10, seed=k), 250.0, LEADS, no_marks()) for k in (2, 7, 8)]
+    absent = [Recording("", f"absent/{k}", "", irregular(10, seed=k), 250.0, LEADS, no_marks()) for k in (7, 8)]
+    prints = {"there": fingerprints(there), "absent": fingerprints(absent)}
+    found = signals_elsewhere(replace(of, elsewhere=lambda: prints))
+    assert (found.state, found.severity, found.of, found.number) == (FOUND, "low", "data", 1)
+    assert "1 in there: made/r2 is there/2" in found.what
+    assert "absent" not in found.what
+    assert signals_elsewhere(replace(of, elsewhere=lambda: {"absent": prints["absent"]})).state == CLEAR
+    assert signals_elsewhere(replace(of, elsewhere=dict)).state == NOT_RUN
+    assert signals_elsewhere(of).state == NOT_RUN
 
 
 def test_beats_are_too_short_to_be_known_again() -> None:

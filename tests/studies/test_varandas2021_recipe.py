@@ -19,6 +19,7 @@ from ecglens.studies.options import differences
 from ecglens.studies.varandas2021 import ask
 from ecglens.studies.varandas2021_published import FOCUS, RANDOM, TABLE_1, WINDOWS, solved
 from ecglens.studies.varandas2021_recipe import METHODS, MODEL_NAMES, REASONS, recipe_for
+from ecglens.studies.varandas2021_tables import headline
 from ecglens.training.options import TrainOptions
 
 # as the paper prints them, line by line: epochs; validation accuracy, F1; test accuracy, F1, precision
@@ -116,6 +117,15 @@ def test_the_recipes_differ_where_a_reason_is_given_or_in_training() -> None:
             assert names - trained <= set(REASONS), model
             seen |= names
     assert seen == set(REASONS) | _TRAINED
+
+
+def test_the_paper_puts_f1_of_one_class_beside_precision_of_the_other() -> None:
+    metrics = {
+        f"test.per_class.{word}.{name}": f"{name} of {word}" for word in ("normal", "abnormal") for name in ("f1", "precision")
+    }
+    said = [headline(recipe_for(name, "small2d", 1, quick=True), metrics) for name in ("as-published", "corrected")]
+    assert said[0] == {"headline_f1": "f1 of normal", "headline_precision": "precision of abnormal"}
+    assert said[1] == {"headline_f1": "f1 of abnormal", "headline_precision": "precision of abnormal"}
 
 
 def test_each_set_has_its_rate_as_published_and_one_rate_corrected() -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ecglens.audit.finding import Finding, Measure, clear, found, not_run
 from ecglens.audit.subject import Subject
 from ecglens.examples.examples import Examples
-from ecglens.recordings.duplicates import Fingerprints, SameSignal, fingerprints, same_signals
+from ecglens.recordings.duplicates import Fingerprints, SameSignal, fingerprints, same_signals, together
 from ecglens.recordings.recording import Recording
 from ecglens.recordings.twelve_record import no_marks
 
@@ -41,13 +41,13 @@ def shared_patients(subject: Subject) -> Finding:
 
 
 def _records_of(subject: Subject, patients: list[str]) -> list[str]:
-    """Each patient with the records under which the patient goes."""
+    """Each patient with the records under which the patient goes; first those who have several, whom names do not give away."""
     records = subject.examples.column("record").astype(str)
-    out = []
-    for patient in patients:
-        mine = sorted(set(records[subject.patients == patient]))
-        out.append(patient if len(mine) == 1 else f"{patient} (records {' and '.join(mine[:4])})")
-    return out
+    mine = {patient: sorted(set(records[subject.patients == patient])) for patient in patients}
+    return [
+        patient if len(mine[patient]) == 1 else f"{patient} (records {' and '.join(mine[patient][:4])})"
+        for patient in sorted(patients, key=lambda patient: -len(mine[patient]))
+    ]
 
 
 def repeats_across(subject: Subject) -> Finding:
@@ -141,6 +141,33 @@ def shared_signals(subject: Subject) -> Finding:
     return found(
         name, "data", "medium", f"{len(pairs)} pairs of records have one signal under two names: {told}.", measure,
         examples=[pair.first for pair in pairs[:_FEW]], do="Leave one of each pair out, or keep both on one side.",
+    )  # fmt: skip
+
+
+def signals_elsewhere(subject: Subject) -> Finding:
+    """Signals that another database at hand holds, too: whoever tests the model there tests it on what it has learnt."""
+    name, what = "leakage.signals-elsewhere", "Signals that further databases hold, too"
+    seconds = subject.examples.length / subject.examples.fs
+    if seconds < _LONG_ENOUGH:
+        return not_run(name, "data", what, f"examples last {seconds:g} s; to know a signal again takes {_LONG_ENOUGH:g} s")
+    others = {} if subject.elsewhere is None else subject.elsewhere()
+    if not others:
+        return not_run(name, "data", what, "there is no further database of such records at hand")
+    mine = together(_parts(subject))
+    pairs = {other: same_signals(mine, prints) for other, prints in others.items()}
+    n = sum(len(each) for each in pairs.values())
+    count = Measure(float(n), f"records that are in {' or '.join(others)}, too (correlation of .95 or more)")
+    if not n:
+        return clear(name, "data", f"No record is in {', '.join(others)}, too.", count)
+    told = "; ".join(
+        f"{len(each)} in {other}: " + _listed([f"{pair.first} is {pair.second}" for pair in each])
+        for other, each in pairs.items() if each
+    )  # fmt: skip
+    return found(
+        name, "data", "low",
+        f"Records of this run are in other databases, under other names ({told}). A test there is none on new patients.",
+        count, examples=[pair.first for each in pairs.values() for pair in each][:_FEW],
+        do="Leave these records out before the model is tested there.",
     )  # fmt: skip
 
 

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecglens.errors import EcglensError
+from ecglens.errors import EcglensError, choose
 from ecglens.examples.examples import Examples
 from ecglens.examples.splits import TEST, TRAIN, VALIDATION
 from ecglens.models.classifier import Classifier
+from ecglens.recordings.duplicates import Fingerprints
+
+OTHER_START, SHUFFLED_LABELS = "another random start", "trained on shuffled labels"
+
+
+@dataclass(frozen=True)
+class Sibling:
+    """Another training of the model that is audited: its name, the classifier, and how it differs, "another random start" or
+    "trained on shuffled labels". Raises EcglensError for another difference.
+    """
+
+    name: str
+    classifier: Classifier
+    differs: str
+
+    def __post_init__(self) -> None:
+        choose(self.differs, [OTHER_START, SHUFFLED_LABELS], "difference of a sibling")
 
 
 @dataclass(frozen=True)
@@ -22,8 +40,8 @@ class Subject:
     "validation", "test" or "unused"; shown: rows that an epoch of training saw, repeats included; validated: rows that
     validation saw, repeats included (they may lie among the training ones); asked: rows that were answered for the scores;
     probabilities (asked, class); answered: bool (asked, class), where answers are yes or no class by class; metrics: what the
-    run reports, by name; method: the attribution method whose maps the run shows; map_options: its options; origin: str
-    (example,), database or hospital; kind: "real" or "simulated"; seed.
+    run reports, by name; method: the attribution method whose maps the run shows; map_options: its options; further: other
+    methods whose maps it shows, with their options; origin: str (example,), database or hospital; elsewhere: gives the records of further databases at hand, by name; kind: "real" or "simulated"; seed.
     """
 
     name: str
@@ -38,12 +56,16 @@ class Subject:
     metrics: dict[str, Any] = field(default_factory=dict)
     method: str | None = None
     map_options: dict[str, Any] = field(default_factory=dict)
+    further: dict[str, dict[str, Any]] = field(default_factory=dict)
     origin: NDArray[np.str_] | None = None
+    elsewhere: Callable[[], dict[str, Fingerprints]] | None = None
     kind: str = "real"
     seed: int = 0
+    siblings: tuple[Sibling, ...] = ()
 
     def __post_init__(self) -> None:
-        self.classifier.expect(self.examples)
+        for each in (self.classifier, *(sibling.classifier for sibling in self.siblings)):
+            each.expect(self.examples)
         n = len(self.examples)
         for what, values in (("split", self.split), ("origin", self.origin)):
             if values is not None and len(values) != n:

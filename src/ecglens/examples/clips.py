@@ -98,7 +98,8 @@ def cut_clips(
 ) -> tuple[Examples, ClipFacts]:
     """Clips of all recordings, in mV: Examples with `multi_hot` labels, all clips of a record with those of the record.
 
-    Four more columns in the table: clip (its place), clips (how many the record has), recorded_fs (Hz), recorded_seconds.
+    Five more columns in the table: clip (its place), clips (how many the record has), recorded_fs (Hz), recorded_seconds,
+    diagnoses (what the source says of the record, joined by "; ").
     Samples of the table are at `options.fs`; there is no R peak: r_sample and r_index are -1. Records that cannot be used are
     appended to `skipped` with the reason. Raises EcglensError when no clip is left.
     """
@@ -227,7 +228,7 @@ def _row(recording: Recording, place: str, n_clips: int, start: int, valid_start
         "start": start, "r_sample": -1, "r_index": -1, "valid_start": valid_start, "valid_stop": valid_stop,
         "symbol": "", "lead_names": ",".join(recording.leads),
         "clip": place, "clips": n_clips, "recorded_fs": recording.fs,
-        "recorded_seconds": recording.signal.shape[1] / recording.fs,
+        "recorded_seconds": recording.signal.shape[1] / recording.fs, "diagnoses": "; ".join(recording.diagnoses),
     }  # fmt: skip
     return known | {name: np.nan for name in COLUMNS if name not in known}
 

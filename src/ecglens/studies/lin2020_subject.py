@@ -12,6 +12,7 @@ from ecglens.models import load
 from ecglens.recordings.databases import database
 from ecglens.recordings.places import find_database
 from ecglens.runs import Run
+from ecglens.studies.elsewhere import other_databases
 from ecglens.studies.lin2020_material import prepare
 from ecglens.studies.lin2020_recipe import Question, Recipe
 from ecglens.studies.subjects import metrics_of, question_of, scratch
@@ -25,8 +26,9 @@ def subject(run: Run, data: Path | None) -> Subject:
     """
     question = question_of(run, Question, Recipe)
     which = database(question.database)
+    folder = find_database(which, data)
     with scratch(run) as place:
-        material = prepare(question, which, find_database(which, data), place, lambda *_: None)
+        material = prepare(question, which, folder, place, lambda *_: None)
     classifier, examples, plan = load(run.path), material.examples, material.plan
     tests = np.flatnonzero(plan.split == TEST)
     probabilities = classifier.probabilities(classifier.logits(examples.take(tests)))
@@ -35,5 +37,6 @@ def subject(run: Run, data: Path | None) -> Subject:
     origin = (examples.table["database"].astype(str) + "/" + letters).str.rstrip("/").to_numpy().astype(str)
     return Subject(
         run.path.name, classifier, examples, plan.split, plan.rows, plan.validation, tests, probabilities,
-        decide(probabilities, classifier.thresholds), metrics_of(run), "cam", origin=origin, seed=question.seed,
+        decide(probabilities, classifier.thresholds), metrics_of(run), "cam", origin=origin,
+        elsewhere=lambda: other_databases(folder, {which.name}), seed=question.seed,
     )  # fmt: skip

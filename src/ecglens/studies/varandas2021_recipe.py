@@ -34,7 +34,8 @@ class Recipe(TrainOptions):
     resample, validation: rules of `ecglens.examples.splits`; validation_share: of the training windows; tested_at_most,
     explained_at_most: random test windows, 0 for all; probed_per_class: those whose beats are hidden and moved; target: whose
     score maps are of, "predicted" or "true"; region: where focus is measured, a key of REGIONS; empty: an empty map counts as
-    no focus ("zero") or is left out and counted ("leave-out").
+    no focus ("zero") or is left out and counted ("leave-out"); f1_of, precision_of: the class, "normal" or "abnormal", whose
+    F1 and precision are put forward.
     """
 
     beats: int = 6
@@ -55,6 +56,8 @@ class Recipe(TrainOptions):
     target: str = "predicted"
     region: str = "extent"
     empty: str = "leave-out"
+    f1_of: str = "abnormal"
+    precision_of: str = "abnormal"
     epochs: int = 6
     batch: int = 64
     crop: float = 0.5
@@ -68,6 +71,8 @@ class Recipe(TrainOptions):
         choose(self.target, ["predicted", "true"], "target")
         choose(self.region, list(REGIONS), "region")
         choose(self.empty, ["leave-out", "zero"], "empty")
+        choose(self.f1_of, ["normal", "abnormal"], "f1_of")
+        choose(self.precision_of, ["normal", "abnormal"], "precision_of")
         for name in ("tested_at_most", "explained_at_most", "probed_per_class"):
             if getattr(self, name) < 0:
                 raise EcglensError(f"{name} is {getattr(self, name)}; expected 0 or more")
@@ -96,6 +101,7 @@ _AS_PUBLISHED = Recipe(
     validation_share=0.228,
     region="rectangle",
     empty="zero",
+    f1_of="normal",
     class_weights="inverse",
     optimiser="adam",
     weight_decay=1e-4,
@@ -121,6 +127,7 @@ REASONS = {
     "validation_share": "the paper's 11,204 of 49,071",
     "region": "a rectangle as high as the beat has as much to do with amplitude as with attention; here the beat's own time",
     "empty": "a map without mass has no focus; the paper's histograms show it counted as 0",
+    "f1_of": "the paper sets F1 of the normal class beside precision of the abnormal one; here both are of what is looked for",
     "class_weights": "the paper weighs the rarer class up; weights unsaid, inverse frequency here",
     "weight_decay": "unsaid in the paper",
     "rate": "the paper's two models have different rates, so that what the label does cannot be told from what the rate does",

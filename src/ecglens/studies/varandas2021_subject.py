@@ -15,6 +15,7 @@ from ecglens.studies.subjects import metrics_of, question_of, scratch
 from ecglens.studies.varandas2021 import map_options
 from ecglens.studies.varandas2021_material import prepare
 from ecglens.studies.varandas2021_recipe import Question, Recipe
+from ecglens.studies.varandas2021_tables import headline as headline_of
 
 
 def subject(run: Run, data: Path | None) -> Subject:
@@ -27,6 +28,7 @@ def subject(run: Run, data: Path | None) -> Subject:
     tests = np.flatnonzero(plan.split == TEST)
     metrics = metrics_of(run)
     headline = {f"headline.macro_{name}": metrics[f"test.headline_macro_{name}"] for name in ("precision", "recall", "f1")}
+    headline |= {key.replace("_", "."): value for key, value in headline_of(question.recipe, metrics).items()}
     probabilities = classifier.probabilities(classifier.logits(examples.take(tests)))
     return Subject(
         run.path.name, classifier, examples, plan.split, plan.rows, plan.validation, tests, probabilities, None,

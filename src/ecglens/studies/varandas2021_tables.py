@@ -34,7 +34,7 @@ from ecglens.studies.options import differing_options
 from ecglens.studies.varandas2021 import map_options
 from ecglens.studies.varandas2021_material import Material
 from ecglens.studies.varandas2021_published import TABLE_1, solved
-from ecglens.studies.varandas2021_recipe import REASONS, Question, recipe_for
+from ecglens.studies.varandas2021_recipe import REASONS, Question, Recipe, recipe_for
 from ecglens.training.operating import sensitivity_at
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def analyse(
     """Write every table that the report reads, and add what was found to metrics.json; tested: the test side of material."""
     metrics: dict[str, Any] = json.loads((this.path / "metrics.json").read_text(encoding="utf-8"))
     metrics |= {f"test.balanced_accuracy{end}": metrics[f"test.macro_recall{end}"] for end in ("", "_low", "_high")}
+    metrics |= {f"test.{key}": value for key, value in headline(question.recipe, metrics).items()}
     metrics |= _write_operating(question, classifier, material, tested, logits, this)
     predicted = logits.argmax(1).astype(np.int64)[focused.rows]
     metrics |= _write_focus(question, classifier, focused, predicted, this)
@@ -65,6 +66,12 @@ def analyse(
     _write_shown(classifier, focused, predicted, question, this)
     _write_recipes(question, this)
     write_json(this.path / "metrics.json", metrics)
+
+
+def headline(recipe: Recipe, metrics: dict[str, Any]) -> dict[str, Any]:
+    """What is put forward of metrics.json: F1 and precision, each of the class that the recipe names."""
+    of = {"f1": recipe.f1_of, "precision": recipe.precision_of}
+    return {f"headline_{name}": metrics[f"test.per_class.{word}.{name}"] for name, word in of.items()}
 
 
 def _write_operating(

@@ -34,5 +34,5 @@ def subject(run: Run, data: Path | None) -> Subject:
     method = cam_method(classifier) if classifier.cam_layer is not None else "saliency"
     return Subject(
         run.path.name, classifier, examples, plan.split, plan.rows, plan.validation, tests, probabilities, None,
-        metrics | headline, method, seed=question.seed,
+        metrics | headline, method, further={"deletion-mask": question.recipe.mask_options}, seed=question.seed,
     )  # fmt: skip

@@ -1,0 +1,113 @@
+"""Are maps that are searched for, or summed over steps, the ones that more steps would give?"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecglens.attribution.registry import find_method
+from ecglens.audit.finding import Finding, Measure, clear, found, not_run
+from ecglens.audit.sanity import examples_for_maps, maps_of
+from ecglens.audit.subject import Subject
+
+_MOST = 12  # examples
+_STILL = 0.02  # of a map's mean size: what moves less has settled
+_ON_THE_WAY = 0.5  # of what it moved before
+
+
+def settled(subject: Subject) -> Finding:
+    """Do maps stand still when their method works twice as long? Of all methods shown, the one that moves most.
+
+    A map that has settled moves less from s to 2 s steps than it did from s / 2 to s; one that marches on moves more. What
+    moves by less than a fiftieth of the map's mean size counts as still. Methods without steps have nothing to settle.
+    """
+    name, what = "explanation.unsettled", "Whether maps stand still when their method works longer"
+    stepped = {method: options for method, options in _shown(subject).items() if _steps(method, options) >= 2}
+    if not stepped:
+        return not_run(name, "explanation", what, "no method whose maps are shown works in steps")
+    rows = examples_for_maps(subject, _MOST)
+    part = subject.examples.take(rows)
+    target = subject.classifier.logits(part).argmax(1)
+    ways = {}
+    for method, options in stepped.items():
+        steps = _steps(method, options)
+        half, whole, double = (
+            maps_of(replace(subject, method=method, map_options=options | {"steps": n}), part, target)
+            for n in (steps // 2, steps, 2 * steps)
+        )
+        ways[method] = _way(half, whole, double)
+    worst = max(ways, key=lambda method: float(np.median(ways[method])))
+    low, high = np.percentile(ways[worst], [5, 95]).tolist()
+    steps = _steps(worst, stepped[worst])
+    words = (
+        f"what a map moves from {steps} to {2 * steps} steps, by what it moved from {steps // 2} to {steps}, 0 where it "
+        f"stands still; median of {len(rows)} examples (5 % to 95 %)"
+    )
+    middle = Measure(float(np.median(ways[worst])), words, low, high, {"method": worst, "steps": str(steps)})
+    if middle.value > _ON_THE_WAY:
+        return found(
+            name, "explanation", "high" if middle.value > 1 else "medium",
+            f"{worst} is on its way when it stops, after {steps} steps: as long again moves its maps {middle.value:.2f} times "
+            "as far as the second half did. What is shown is where the search happened to stop.",
+            middle, examples=subject.some_ids(rows), do="Go on until maps stand still, and report the share that does.",
+        )  # fmt: skip
+    return clear(name, "explanation", f"The maps of {worst} stand still, or nearly, after {steps} steps.", middle)
+
+
+def _way(half: NDArray[np.floating], whole: NDArray[np.floating], double: NDArray[np.floating]) -> NDArray[np.float64]:
+    """How far each map (example, lead, time) goes on, by how far it came last; 0 where that is less than `_STILL`."""
+    before, after = (np.abs(b - a).mean(axis=(1, 2), dtype=np.float64) for a, b in ((half, whole), (whole, double)))
+    size = np.maximum(np.abs(whole).mean(axis=(1, 2), dtype=np.float64), np.abs(double).mean(axis=(1, 2), dtype=np.float64))
+    return np.where(after > _STILL * size, after / np.maximum(before, 1e-12 + _STILL * size / 10), 0.0)
+
+
+def even(subject: Subject) -> Finding:
+    """Does a map say where at all, or is it nearly the same everywhere? Of all methods shown, the most even one.
+
+    An example's evenness is the 10th percentile of |map| over the signal by its mean: 1 for a map that is the same everywhere.
+    """
+    name, what = "explanation.even", "Whether maps say where"
+    shown = _shown(subject)
+    if not shown:
+        return not_run(name, "explanation", what, "no method is named whose maps are shown")
+    rows = examples_for_maps(subject, _MOST)
+    part = subject.examples.take(rows)
+    target = subject.classifier.logits(part).argmax(1)
+    known = part.column("valid_start"), part.column("valid_stop")
+    time = np.arange(part.length)
+    valid = (time >= known[0][:, None]) & (time < known[1][:, None])
+    by = {}
+    for method, options in shown.items():
+        maps = np.abs(maps_of(replace(subject, method=method, map_options=options), part, target)).mean(axis=1)
+        by[method] = np.array([_evenness(row[there]) for row, there in zip(maps, valid, strict=True)])
+    worst = max(by, key=lambda method: float(np.median(by[method])))
+    low, high = np.percentile(by[worst], [5, 95]).tolist()
+    words = f"10th percentile of a map by its mean, median over {len(rows)} examples (5 % to 95 %); 1 is the same everywhere"
+    middle = Measure(float(np.median(by[worst])), words, low, high, {"method": worst})
+    if middle.value > 0.9:
+        return found(
+            name, "explanation", "medium",
+            f"The maps of {worst} are nearly the same everywhere in the signal: they do not say where.", middle,
+            examples=subject.some_ids(rows), do="Do not draw conclusions from them; choose another method or other options.",
+        )  # fmt: skip
+    return clear(name, "explanation", f"The most even maps, those of {worst}, say where.", middle)
+
+
+def _shown(subject: Subject) -> dict[str, dict[str, Any]]:
+    """All methods whose maps are shown, with their options."""
+    return ({} if subject.method is None else {subject.method: subject.map_options}) | subject.further
+
+
+def _evenness(values: NDArray[np.floating]) -> float:
+    mean = float(values.mean()) if len(values) else 0.0
+    return float(np.percentile(values, 10)) / mean if mean > 0 else 0.0
+
+
+def _steps(method: str, options: dict[str, Any]) -> int:
+    """Steps of a method that searches or sums, 0 where it has none."""
+    takes = inspect.signature(find_method(method).function).parameters
+    return int(options.get("steps", takes["steps"].default if "steps" in takes else 0))
