@@ -41,7 +41,7 @@ def shared_patients(subject: Subject) -> Finding:
 
 
 def _records_of(subject: Subject, patients: list[str]) -> list[str]:
-    """Each patient with the records under which the patient goes; first those who have several, whom names do not give away."""
+    """Each patient with the records under which the patient goes; first those who have several, whom names do not show."""
     records = subject.examples.column("record").astype(str)
     mine = {patient: sorted(set(records[subject.patients == patient])) for patient in patients}
     return [
