@@ -48,6 +48,7 @@ def test_validation_rows_that_train_are_counted_with_their_repeats(validated: li
     assert (found.state, found.severity, found.number) == (FOUND, severity, pytest.approx(share))
     assert set(found.examples) <= {"made/0", "made/1"}
     assert repeats_across(replace(of, validated=np.array([2, 3, 4]))).state == CLEAR
+    assert repeats_across(replace(of, chose=False)).what == "Nothing was chosen by the validation examples."
     assert repeats_across(replace(of, validated=np.array([], np.int64))).state == NOT_RUN
 
 
@@ -58,6 +59,7 @@ def test_classes_without_a_validation_example_are_named_if_they_are_frequent() -
     assert (found.state, found.severity, found.number) == (FOUND, "high", 0.5)  # of N and V; A is too rare to count
     assert found.where == {"classes": "N"}
     assert classes_validated(replace(of, validated=np.array([0, 12]))).state == CLEAR
+    assert classes_validated(replace(of, chose=False)).state == CLEAR
     assert classes_validated(replace(of, shown=np.array([0, 12]))).state == NOT_RUN
 
 

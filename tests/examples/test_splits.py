@@ -32,6 +32,7 @@ from ecglens.examples.splits import (
     split_by_patient,
     split_by_records,
     split_per_class,
+    without_shared,
 )
 
 # (class, record) of each example; few records, so that each holds several classes
@@ -129,6 +130,14 @@ def test_patients_on_both_sides_are_found_by_a_plain_look_up(make_examples) -> N
     split = np.array([TRAIN, TEST, VALIDATION, TEST, TEST, UNUSED])
     assert shared_patients(split, examples) == ["x", "y"]
     assert shared_patients(np.array([TRAIN, TRAIN, UNUSED, TEST, TEST, UNUSED]), examples) == []
+
+
+def test_patients_on_both_sides_can_be_left_out_of_training(make_examples) -> None:
+    examples = make_examples([0] * 6, ["1", "2", "3", "4", "5", "6"], ["x", "x", "y", "y", "z", "w"])
+    split = np.array([TRAIN, TEST, VALIDATION, TEST, TEST, TRAIN])
+    assert without_shared(split, examples).tolist() == [UNUSED, TEST, UNUSED, TEST, TEST, TRAIN]
+    with pytest.raises(EcglensError, match="every training patient is tested"):
+        without_shared(np.array([TRAIN, TEST, TRAIN, TEST, TEST, UNUSED]), examples)
 
 
 # ------------------------------------------------------------------------------------------------ validation
@@ -433,7 +442,11 @@ def test_the_real_ds1_and_ds2_hold_the_known_numbers_of_aami_beats(aami) -> None
 
 
 def test_the_one_patient_in_both_ds1_and_ds2_is_201(aami) -> None:
-    assert shared_patients(make_split("ds1-ds2", aami, 0), aami) == ["201"]
+    split = make_split("ds1-ds2", aami, 0)
+    assert shared_patients(split, aami) == ["201"]
+    apart = without_shared(split, aami)
+    assert set(aami.column("record")[apart != split]) == {"201"}
+    assert shared_patients(apart, aami) == []
 
 
 @pytest.mark.parametrize("name", SPLITS)

@@ -6,16 +6,18 @@ import html
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from ecglens.audit.checks import CHECKS
+from ecglens.audit.checks import CHECKS, Check
 from ecglens.audit.finding import read_findings
 from ecglens.models import load
 from ecglens.runs import open_run
+from ecglens.studies.auditing import cost_first
 from ecglens.studies.subjects import subject_of_run
 
 
@@ -40,6 +42,32 @@ def test_every_check_gives_an_answer_and_all_are_on_the_page(audited: Path) -> N
     for each in findings:
         assert each.id in words
         assert " ".join((each.why_not or each.what).split()) in words
+
+
+def test_time_pictures_and_tables_are_those_of_the_findings(audited: Path) -> None:
+    about, findings = read_findings(audited / "findings.json")
+    assert list(about["seconds_by_check"]) == [*(check.name for check in CHECKS), "pictures"]
+    assert sum(about["seconds_by_check"].values()) <= about["seconds"] + 1
+    shown = {each.id for each in findings if each.state == "found" and each.examples}
+    assert set(about["pictures"]) == shown
+    files = {each["file"] for each in about["pictures"].values()}
+    assert files == {path.name for path in (audited / "figures").glob("*.svg")}
+    assert (audited / "report.html").read_text(encoding="utf-8").count("<svg") == len(files)
+    assert (audited / "report.html").stat().st_size < 3_000_000
+
+
+def test_the_cost_is_said_first_in_numbers(stages: dict[str, Path], tiny_data: Path) -> None:
+    subject = subject_of_run(open_run(stages["complete"]), tiny_data)
+    checks = [
+        Check("one", "?", lambda subject: [], maps=150),
+        Check("two", "?", lambda subject: [], answers=70),
+    ]
+    told = cost_first(subject, checks)
+    assert told.startswith(
+        f"2 checks of {subject.name}, {len(subject.examples):,} examples: about 70 answers and 180 maps by "
+    )
+    assert re.search(r"about \d+ (s|min), and the counting$", told)
+    assert "maps" not in cost_first(replace(subject, method=None), checks)
 
 
 def test_the_subject_of_a_run_is_what_the_run_trained_and_tested(stages: dict[str, Path], tiny_data: Path) -> None:

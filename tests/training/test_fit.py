@@ -14,7 +14,7 @@ from ecglens.errors import EcglensError
 from ecglens.models.classifier import Classifier
 from ecglens.training import fit as fit_module
 from ecglens.training.checkpoint import FILE, keep_snapshot, load_snapshot, save_checkpoint, snapshot_path
-from ecglens.training.fit import TrainOptions, fit
+from ecglens.training.fit import TrainOptions, dealt_anew, fit
 from made import TinyNet, created, make_examples, random_examples, tiny, toy_problem
 
 _PLAIN = TrainOptions(
@@ -122,6 +122,30 @@ def test_only_the_given_rows_are_shown_and_as_often_as_they_are_repeated(tmp_pat
         who = [int(np.flatnonzero((examples.signals == one).all((1, 2)))[0]) for one in seen]
         assert sorted(who) == rows.tolist()
     assert not torch.equal(torch.cat(shown[:2]), torch.cat(shown[2:]))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_shuffled_targets_are_the_labels_of_the_training_rows_dealt_anew(several: bool) -> None:
+    labels = np.arange(40) if not several else np.eye(40, dtype=np.float32)
+    rows = np.repeat(np.arange(5, 35), 2)
+    dealt = dealt_anew(labels, rows, 3)
+    code = dealt if not several else dealt.argmax(1)
+    outside = np.r_[0:5, 35:40]
+    assert code[outside].tolist() == outside.tolist()
+    assert sorted(code[5:35]) == list(range(5, 35))
+    assert (code[5:35] != np.arange(5, 35)).mean() > 0.8
+    assert np.array_equal(dealt_anew(labels, rows, 3), dealt)
+    assert not np.array_equal(dealt_anew(labels, rows, 4), dealt)
+
+
+def test_a_net_of_shuffled_targets_learns_them_and_not_the_labels(tmp_path):
+    examples = toy_problem(64)
+    model = tiny(examples)
+    options = replace(_PLAIN, epochs=30, batch=16, targets="shuffled")
+    fit(model, examples, np.arange(64), np.array([], np.int64), options, 0, tmp_path)
+    said = model.logits(examples).argmax(1)
+    dealt = dealt_anew(examples.labels, np.arange(64), 0)
+    assert (said == dealt).mean() > (said == examples.labels).mean()
 
 
 def test_a_last_batch_of_one_is_left_out_and_not_counted(tmp_path):

@@ -15,6 +15,7 @@ from ecglens.recordings.recording import Recording
 from ecglens.recordings.twelve_record import no_marks
 
 _FEW = 8  # examples named in a finding
+_NOTHING_CHOSEN = "Nothing was chosen by the validation examples."
 _LONG_ENOUGH = 5.0  # s, of which a signal can be told from all others
 _RARE = 10  # examples of a class, below which its absence says nothing
 
@@ -57,6 +58,8 @@ def repeats_across(subject: Subject) -> Finding:
         return not_run(name, "recipe", what, "which rows trained and which validated is not known, or none validated")
     again = np.isin(subject.validated, subject.shown)
     share = Measure(float(again.mean()), "share of the validation rows that also train")
+    if not subject.chose:
+        return clear(name, "recipe", _NOTHING_CHOSEN, share)
     if not again.any():
         return clear(name, "recipe", "No validation example is also trained on.", share)
     return found(
@@ -81,6 +84,8 @@ def classes_validated(subject: Subject) -> Finding:
         return not_run(name, "recipe", what, f"no class has {_RARE} training examples")
     share = Measure(len(missing) / often, "share of the frequent training classes that no validation example has")
     there = [classes[k] for k in range(len(classes)) if validated[k]]
+    if not subject.chose:
+        return clear(name, "recipe", _NOTHING_CHOSEN, share)
     if not missing:
         return clear(name, "recipe", f"Each of the {often} frequent classes validates.", share)
     absent = ", ".join(classes[k] for k in missing)

@@ -38,10 +38,12 @@ class Subject:
 
     name: for the page; examples: all that trained, validated or were tested, in mV; split: str (example,), "train",
     "validation", "test" or "unused"; shown: rows that an epoch of training saw, repeats included; validated: rows that
-    validation saw, repeats included (they may lie among the training ones); asked: rows that were answered for the scores;
+    validation saw, repeats included (they may lie among the training ones); chose: whether anything (an epoch, a rate,
+    thresholds) was chosen by them; asked: rows that were answered for the scores;
     probabilities (asked, class); answered: bool (asked, class), where answers are yes or no class by class; metrics: what the
     run reports, by name; method: the attribution method whose maps the run shows; map_options: its options; further: other
-    methods whose maps it shows, with their options; origin: str (example,), database or hospital; elsewhere: gives the records of further databases at hand, by name; kind: "real" or "simulated"; seed.
+    methods whose maps it shows, with their options; origin: str (example,), database or hospital; elsewhere: gives the records
+    of further databases at hand, by name; kind: "real" or "simulated"; seed; siblings: other trainings of the model.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Subject:
     further: dict[str, dict[str, Any]] = field(default_factory=dict)
     origin: NDArray[np.str_] | None = None
     elsewhere: Callable[[], dict[str, Fingerprints]] | None = None
+    chose: bool = True
     kind: str = "real"
     seed: int = 0
     siblings: tuple[Sibling, ...] = ()

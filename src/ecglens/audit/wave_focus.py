@@ -9,7 +9,7 @@ import pandas as pd
 
 from ecglens.analysis.focus import focus, focus_table
 from ecglens.analysis.waves import NAMES, wave_regions
-from ecglens.audit.finding import Answer, Finding, Measure, clear, found, not_run
+from ecglens.audit.finding import Finding, Measure, clear, found, not_run
 from ecglens.audit.sanity import examples_for_maps, maps_of
 from ecglens.audit.subject import Subject
 from ecglens.errors import EcglensError
@@ -20,12 +20,6 @@ OUTSIDE, ALL = "outside all waves", "all classes"
 _WAVES = ("P", "QRS", "T")
 _MOST = 240  # examples
 _ALIKE = 0.02  # share of a map's mass
-
-
-def waves(subject: Subject) -> Answer:
-    """The findings of `wave_findings` with the table of `wave_table`."""
-    table = wave_table(subject)
-    return Answer(wave_findings(subject, table), {} if isinstance(table, str) else {"waves": table})
 
 
 def wave_table(subject: Subject) -> pd.DataFrame | str:

@@ -156,6 +156,18 @@ def shared_patients(split: NDArray[np.str_], examples: Examples) -> list[str]:
     return sorted(test & learn)
 
 
+def without_shared(split: NDArray[np.str_], examples: Examples) -> NDArray[np.str_]:
+    """The split, but what patients of the test side have on the learning side is unused: str (example,).
+
+    In DS1 and DS2 that is patient 201, record 201 of DS1 and 202 of DS2. Raises EcglensError where nothing would be left.
+    """
+    both = np.isin(examples.column("patient"), shared_patients(split, examples)) & (split != TEST)
+    out = np.where(both, UNUSED, split).astype("<U10")
+    if (split == TRAIN).any() and not (out == TRAIN).any():
+        raise EcglensError("every training patient is tested too; nothing is left to train on: choose another split")
+    return out
+
+
 @dataclass(frozen=True)
 class Draw:
     """Which training rows are shown in an epoch: `rows` int64 (shown,), repeats allowed; times (example,)."""

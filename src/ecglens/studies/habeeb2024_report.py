@@ -119,6 +119,7 @@ def _records(source: Sources) -> Section:
         else "No record is in both sets, by their signals.",
     ]
     paper = pd.DataFrame([{"class": name, "paper, records": row[0], "paper, %": row[1]} for name, row in TABLE_1.items()])
+    paper = paper.astype({"paper, records": "Int64"})  # stays whole where a row has none
     cpsc, ptbxl = (
         counts[counts["hospital"] == hospital].drop(columns="hospital").dropna(axis=1, how="all").convert_dtypes()
         for hospital in (CPSC, PTBXL)

@@ -25,7 +25,8 @@ class Recipe(TrainOptions):
     any method that `ecglens methods` lists, such as "saliency" or "mean-activation" (class-free gradient of the last
     convolution's mean on raw integers, min-max over the vector); explain_at_most: beats per class that get a map; precision:
     above 0, only as many beats as it takes to know each class's medians so well (simultaneous: all of them together);
-    rows_at_most: training rows in an epoch, 0 for all.
+    rows_at_most: training rows in an epoch, 0 for all; shared: patients whom ds1-ds2 has on both sides, "keep" or "leave-out"
+    of training.
     """
 
     extent: str = "fixed"
@@ -45,6 +46,7 @@ class Recipe(TrainOptions):
     precision: float = 0.0
     simultaneous: bool = False
     rows_at_most: int = 0
+    shared: str = "leave-out"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,6 +55,7 @@ class Recipe(TrainOptions):
         expect_resampling(self.resample)
         choose(self.validation, list(VALIDATION_RULES), "validation")
         choose(self.average_over, ["all", "present"], "average_over")
+        choose(self.shared, ["keep", "leave-out"], "shared")
         find_method(self.map_of)
         if not 0 <= self.precision <= 1:
             raise EcglensError(f"precision is {self.precision:g}; expected 0 (explain all) to 1, such as 0.02")
@@ -83,6 +86,7 @@ _AS_PUBLISHED = Recipe(
     resample="second-largest",
     validation="last-tenth",
     average_over="all",
+    shared="keep",
     map_of="mean-activation",
     optimiser="adam",
     rate=1e-3,
@@ -109,6 +113,7 @@ REASONS = {
     "scale": "one minimum and maximum for both leads and the padding: one lead's artefact rescales the other",
     "resample": "the normal class was cut to a tenth; rare classes were repeated up to a thousand times",
     "validation": "the last tenth of the resampled rows, in order of class, is class V alone and repeats of training beats",
+    "shared": "patient 201 (records 201 and 202) is in DS1 and in DS2; here in training no more",
     "average_over": "classes that do not occur in the test set counted as 0",
     "map_of": "the gradient of the mean of a layer: no class enters it, and its input was not the scaled one of training",
 }

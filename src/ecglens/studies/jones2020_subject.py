@@ -15,7 +15,7 @@ from ecglens.simulation.stand_in import find_records
 from ecglens.studies.jones2020 import map_method
 from ecglens.studies.jones2020_material import prepare
 from ecglens.studies.jones2020_recipe import Question, Recipe
-from ecglens.studies.subjects import metrics_of, question_of, scratch
+from ecglens.studies.subjects import chosen, metrics_of, question_of, scratch
 
 
 def subject(run: Run, data: Path | None) -> Subject:
@@ -31,5 +31,6 @@ def subject(run: Run, data: Path | None) -> Subject:
     return Subject(
         run.path.name, classifier, examples, plan.split, plan.rows, plan.validation, np.flatnonzero(plan.split == TEST),
         table[[f"p_{name}" for name in examples.classes]].to_numpy(np.float64), None, metrics | headline,
-        map_method(question.recipe, classifier), seed=question.seed,
+        map_method(question.recipe, classifier), chose=chosen(question.recipe),
+        seed=question.seed,
     )  # fmt: skip

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from ecglens.errors import EcglensError
 from ecglens.examples.examples import Examples
 from ecglens.runs import Run
 from ecglens.studies import STUDIES
+from ecglens.training.options import TrainOptions
 
 Q = TypeVar("Q")
 
@@ -50,6 +52,9 @@ def question_of(run: Run, question: Callable[..., Q], recipe: Callable[..., Any]
     """What was asked of a run, from run.json; raises EcglensError where another version of ecglens wrote it."""
     asked = {name: value for name, value in run.about["asked"].items() if name != "study"}
     try:
+        lacking = sorted(set(signature(recipe).parameters) - set(asked["recipe"]))
+        if lacking:
+            raise KeyError(f"no {', '.join(lacking)}")
         return question(**(asked | {"recipe": recipe(**asked["recipe"])}))
     except (TypeError, KeyError) as error:
         reason = " ".join(str(error).split())[:100]
@@ -71,6 +76,11 @@ def scratch(run: Run) -> Iterator[Run]:
                 f"{run.path} was made from other data than these (or files have changed); name the folder it was made from by "
                 "--data"
             ) from None
+
+
+def chosen(options: TrainOptions) -> bool:
+    """Whether a training chooses anything, an epoch or a rate, by its validation examples."""
+    return options.keep == "best" or options.patience > 0 or options.schedule == "plateau" or options.stop == "f1-falls"
 
 
 def metrics_of(run: Run) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ecglens.examples.splits import (
     make_split,
     plan_training,
     shared_patients,
+    without_shared,
 )
 from ecglens.progress import say
 from ecglens.recordings.databases import Database, Skipped, read_records
@@ -59,6 +60,8 @@ def prepare(question: Question, which: Database, folder: Path, this: Run) -> Mat
     for line in (*remarks, *(f"left out: {item.record}: {item.reason}" for item in skipped)):
         say(line)
     split = make_split(question.split, examples, question.seed)
+    if question.split == "ds1-ds2" and recipe.shared == "leave-out":
+        split = without_shared(split, examples)
     split = _at_most_tested(split, recipe.tested_at_most, question.seed)
     plan = plan_training(
         split, examples, validation=recipe.validation, resample=recipe.resample, seed=question.seed,

@@ -11,7 +11,7 @@ from ecglens.examples.splits import TEST
 from ecglens.models import load
 from ecglens.runs import Run
 from ecglens.simulation.stand_in import find_records
-from ecglens.studies.subjects import metrics_of, question_of, scratch
+from ecglens.studies.subjects import chosen, metrics_of, question_of, scratch
 from ecglens.studies.varandas2021 import map_options
 from ecglens.studies.varandas2021_material import prepare
 from ecglens.studies.varandas2021_recipe import Question, Recipe
@@ -32,5 +32,6 @@ def subject(run: Run, data: Path | None) -> Subject:
     probabilities = classifier.probabilities(classifier.logits(examples.take(tests)))
     return Subject(
         run.path.name, classifier, examples, plan.split, plan.rows, plan.validation, tests, probabilities, None,
-        metrics | headline, "grad-cam", map_options()["grad-cam"], seed=question.seed,
+        metrics | headline, "grad-cam", map_options()["grad-cam"], chose=chosen(question.recipe),
+        seed=question.seed,
     )  # fmt: skip

@@ -25,6 +25,7 @@ from ecglens.examples.splits import (
     split_by_patient,
     split_by_records,
     split_per_class,
+    without_shared,
 )
 from ecglens.examples.windows import WindowFacts, cut_windows
 from ecglens.progress import say
@@ -152,7 +153,7 @@ def _split(question: Question, examples: Examples) -> NDArray[np.str_]:
     out[ours] = split_by_records(examples.take(ours), DS2_RECORDS, DS1_RECORDS)
     if not ours.all():
         out[~ours] = split_by_patient(examples.take(~ours), question.seed)
-    return out
+    return out if question.recipe.shared == "keep" else without_shared(out, examples)
 
 
 def _learnable(

@@ -32,7 +32,8 @@ class Recipe(TrainOptions):
     that "shuffled" takes, a fifth of them to test; resample, validation: rules of `ecglens.examples.splits`; tested_at_most:
     test windows per class, 0 for all; mask: "published" or "corrected" options of deletion-mask; mask_steps: at most;
     masked_per_class, explained_per_class: test windows that get a mask, and the maps of one pass; starts: trainings from
-    different random starts; course_per_class: windows whose maps are followed while the network learns.
+    different random starts; course_per_class: windows whose maps are followed while the network learns; shared: patients whom
+    ds1-ds2 has on both sides, "keep" or "leave-out" of training.
     """
 
     seconds: float = 2.0
@@ -46,6 +47,7 @@ class Recipe(TrainOptions):
     validation: str = "patients"
     tested_at_most: int = 0
     average_over: str = "present"
+    shared: str = "leave-out"
     mask: str = "corrected"
     mask_steps: int = 400
     mask_starts: int = 2
@@ -64,6 +66,7 @@ class Recipe(TrainOptions):
         expect_resampling(self.resample)
         choose(self.validation, list(VALIDATION_RULES), "validation")
         choose(self.average_over, ["all", "present"], "average_over")
+        choose(self.shared, ["keep", "leave-out"], "shared")
         choose(self.mask, ["corrected", "published"], "mask")
         for name in ("per_class", "mask_steps", "mask_starts", "masked_per_class", "explained_per_class", "starts"):
             if getattr(self, name) < 1:
@@ -99,6 +102,7 @@ _AS_PUBLISHED = Recipe(
     scale="none",
     resample="none",
     validation="none",
+    shared="keep",
     mask="published",
     mask_steps=500,
     mask_starts=1,
@@ -120,6 +124,7 @@ REASONS = {
     "beats_in_rhythms": "an N beat inside atrial fibrillation had label N and looked like AFIB",
     "scale": "electrode offsets differ from record to record, and name the record",
     "resample": "the same number of windows of each class; here also spread evenly over the patients of the class",
+    "shared": "patient 201 (records 201 and 202) is in DS1 and in DS2; here in training no more",
     "validation": "no validation was said of; here whole training patients",
     "mask": "a sum of |1 - m| against a probability: nothing is ever worth deleting, and 500 steps of .001 end half-way there",
     "masked_per_class": "500 steps a window",

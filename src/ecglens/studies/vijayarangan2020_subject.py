@@ -12,7 +12,7 @@ from ecglens.examples.splits import TEST
 from ecglens.models import load
 from ecglens.runs import Run
 from ecglens.simulation.stand_in import find_records
-from ecglens.studies.subjects import metrics_of, question_of, scratch
+from ecglens.studies.subjects import chosen, metrics_of, question_of, scratch
 from ecglens.studies.vijayarangan2020 import cam_method
 from ecglens.studies.vijayarangan2020_material import prepare
 from ecglens.studies.vijayarangan2020_recipe import Question, Recipe
@@ -34,5 +34,6 @@ def subject(run: Run, data: Path | None) -> Subject:
     method = cam_method(classifier) if classifier.cam_layer is not None else "saliency"
     return Subject(
         run.path.name, classifier, examples, plan.split, plan.rows, plan.validation, tests, probabilities, None,
-        metrics | headline, method, further={"deletion-mask": question.recipe.mask_options}, seed=question.seed,
+        metrics | headline, method, further={"deletion-mask": question.recipe.mask_options}, chose=chosen(question.recipe),
+        seed=question.seed,
     )  # fmt: skip

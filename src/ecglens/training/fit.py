@@ -89,6 +89,16 @@ def fit(
     return Fit(trainer.history, sum(row["seconds"] for row in trainer.history), trainer.stopped_early)
 
 
+def dealt_anew(labels: NDArray[Any], rows: NDArray[np.int64], seed: int) -> NDArray[Any]:
+    """Labels (example, ...) of which those of `rows` are dealt out among them at random; each row keeps one, repeats or not.
+
+    A net trained so has learnt nothing of the classes: its maps must be others (Adebayo 2018, section 4).
+    """
+    out, given = labels.copy(), np.unique(rows)
+    out[given] = labels[np.random.default_rng([seed, 17]).permutation(given)]
+    return out
+
+
 class _Trainer:
     """The moving parts of one training."""
 
@@ -108,7 +118,10 @@ class _Trainer:
         self.signals = torch.from_numpy(examples.signals)
         self.context = classifier.context_of(examples)
         several = examples.multi_hot
-        self.labels = torch.from_numpy(examples.labels if several is None else several.astype(np.float32))
+        labels = examples.labels if several is None else several.astype(np.float32)
+        if options.targets == "shuffled":
+            labels = dealt_anew(labels, rows, seed)
+        self.labels = torch.from_numpy(labels)
         places = examples.table[_PLACES].to_numpy(np.int64) if options.crop else None
         self.places = None if places is None else torch.from_numpy(places)
         self.rows, self.validation = torch.from_numpy(rows), torch.from_numpy(validation)

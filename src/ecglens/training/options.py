@@ -34,7 +34,8 @@ class TrainOptions:
     and offsets; stretch: each example is made slower or faster by up to e to the power of this; shift_s: signals are moved in
     time by up to so many seconds either way, round the ends; hide_s: so many seconds of all leads, anywhere, are zero (all
     anew each time); rr_drop: how often the RR numbers are hidden, so that the signal is learnt too; crop: up to this share of
-    an example's signal is cut off, anew each time, at the end farther from its R peak (see `ecglens.training.cropping`).
+    an example's signal is cut off, anew each time, at the end farther from its R peak (see `ecglens.training.cropping`);
+    targets: "labels", or "shuffled": the labels of the training rows, dealt out anew once, for a sibling of an audit.
     """
 
     loss: str = "cross-entropy"
@@ -59,6 +60,7 @@ class TrainOptions:
     hide_s: float = 0.0
     rr_drop: float = 0.0
     crop: float = 0.0
+    targets: str = "labels"
 
     def __post_init__(self) -> None:
         choose(self.loss, sorted((*LOSSES, *MULTILABEL_LOSSES)), "loss")
@@ -67,6 +69,7 @@ class TrainOptions:
         choose(self.class_weights, ["inverse", "none"], "class_weights")
         choose(self.stop, ["f1-falls", "patience"], "stop")
         choose(self.keep, ["best", "last"], "keep")
+        choose(self.targets, ["labels", "shuffled"], "targets")
         at_least_zero = ("weight_decay", "patience", "gain_jitter", "offset_mv", "stretch", "shift_s", "hide_s", "rr_drop")
         for name in at_least_zero:
             if not getattr(self, name) >= 0:
