@@ -18,6 +18,7 @@ _FEW = 8  # examples named in a finding
 _NOTHING_CHOSEN = "Nothing was chosen by the validation examples."
 _LONG_ENOUGH = 5.0  # s, of which a signal can be told from all others
 _RARE = 10  # examples of a class, below which its absence says nothing
+_EXPECTED = 5  # examples that would validate by chance alone, below which none may be chance
 
 
 def shared_patients(subject: Subject) -> Finding:
@@ -72,27 +73,28 @@ def repeats_across(subject: Subject) -> Finding:
 
 
 def classes_validated(subject: Subject) -> Finding:
-    """Classes that train and never validate."""
+    """Classes that train and never validate, though five examples or more would by chance alone."""
     name, what = "leakage.classes-not-validated", "Classes that no validation example has"
     if subject.shown is None or subject.validated is None or not len(subject.validated):
         return not_run(name, "recipe", what, "which rows trained and which validated is not known, or none validated")
     classes, truth = subject.examples.classes, subject.truth
     trained, validated = truth[np.unique(subject.shown)].sum(0), truth[subject.validated].sum(0)
-    missing = [k for k in range(len(classes)) if trained[k] >= _RARE and not validated[k]]
-    often = int((trained >= _RARE).sum())
+    expected = trained * len(np.unique(subject.validated)) / len(np.unique(subject.shown))
+    often = [k for k in range(len(classes)) if trained[k] >= _RARE and expected[k] >= _EXPECTED]
     if not often:
-        return not_run(name, "recipe", what, f"no class has {_RARE} training examples")
-    share = Measure(len(missing) / often, "share of the frequent training classes that no validation example has")
-    there = [classes[k] for k in range(len(classes)) if validated[k]]
+        return not_run(name, "recipe", what, f"no class is frequent enough that {_EXPECTED} examples of it would validate")
+    missing = [k for k in often if not validated[k]]
+    share = Measure(len(missing) / len(often), "share of the frequent training classes that no validation example has")
+    there = [classes[k] for k in often if validated[k]]
     if not subject.chose:
         return clear(name, "recipe", _NOTHING_CHOSEN, share)
     if not missing:
-        return clear(name, "recipe", f"Each of the {often} frequent classes validates.", share)
+        return clear(name, "recipe", f"Each of the {len(often)} frequent classes validates.", share)
     absent = ", ".join(classes[k] for k in missing)
     return found(
         name, "recipe", "high" if share.value >= 0.5 else "medium",
-        f"Validation has {len(there)} of {often} frequent classes ({', '.join(there)}): the epoch, the rate and the "
-        f"thresholds were chosen blind to {absent}.",
+        f"Validation has {len(there)} of {len(often)} frequent classes ({', '.join(there) or 'none'}): the epoch, the rate and "
+        f"the thresholds were chosen blind to {absent}.",
         share, where={"classes": absent}, do="Draw validation examples from every class.",
     )  # fmt: skip
 
