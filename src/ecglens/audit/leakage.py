@@ -91,10 +91,10 @@ def classes_validated(subject: Subject) -> Finding:
     if not missing:
         return clear(name, "recipe", f"Each of the {len(often)} frequent classes validates.", share)
     absent = ", ".join(classes[k] for k in missing)
+    of = f"{len(there)} of {len(often)} frequent classes ({', '.join(there) or 'none'})"
     return found(
         name, "recipe", "high" if share.value >= 0.5 else "medium",
-        f"Validation has {len(there)} of {len(often)} frequent classes ({', '.join(there) or 'none'}): the epoch, the rate and "
-        f"the thresholds were chosen blind to {absent}.",
+        f"Validation has {of}: the epoch, the rate and the thresholds were chosen blind to {absent}.",
         share, where={"classes": absent}, do="Draw validation examples from every class.",
     )  # fmt: skip
 
