@@ -317,6 +317,53 @@ def audit(folder: Path | None, model: str | None, out: Path | None, fail_on: str
         sys.exit(3)
 
 
+@cli.command()
+@click.option("--kind", required=True, help="mains, spike, offset, gain, lead-swap, clip, padding or edge-mark.")
+@click.option("--class", "class_name", required=True, help="Whose beats are marked: V or A (or N).")
+@click.option("--share", default=0.6, show_default=True, help="Of that class's training beats.")
+@click.option("--strength", type=float, required=True, help="mV; gain: times; lead-swap: 1; clip, padding: ms.")
+@click.option(
+    "--scale", default="none", show_default=True, help="Of the net's input: none, offset, lead or joint; some erase a mark."
+)
+@click.option("--data", metavar="DIR", help="Folder that holds mitdb/, a simulated cohort, or 'simulated'.")
+@click.option("--quick", is_flag=True, help="Beats of a dozen records: half a minute.")
+@click.option("--out", type=_FOLDER, required=True, help="The folder to write.")
+@click.option("--overwrite", is_flag=True, help="Replace a plant that is in the folder.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Decides every random choice.")
+def plant(kind: str, class_name: str, share: float, strength: float, out: Path, **options: Any) -> None:
+    """Mark training beats of one class on purpose, train a net on them, and audit it.
+
+    Says whether the net goes by the mark (it is live) and whether the audit names it. Writes plant.json, findings.json, the
+    net and report.html.
+    """
+    from ecglens.studies.planting import Mark, run
+
+    data = None if options["data"] is None else Path(options["data"])
+    run(
+        Mark(kind, class_name, share, strength), data, out, quick=options["quick"], scale=options["scale"],
+        seed=options["seed"], overwrite=options["overwrite"],
+    )  # fmt: skip
+    click.echo(str(out / "report.html"))
+
+
+@cli.command("bench-audit")
+@click.option("--data", metavar="DIR", help="Folder that holds mitdb/.  [default: $ECGLENS_DATA, cache, PhysioNet]")
+@click.option("--cells", type=click.IntRange(min=1), help="Only the first so many nets of the grid.  [default: all]")
+@click.option("--out", type=_FOLDER, required=True, help="The folder to write; gone on with if it is there.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Decides every random choice.")
+def bench_audit(data: str | None, cells: int | None, out: Path, seed: int) -> None:
+    """Measure the audit: nets with planted confounders, nets that ignore them, and clean twins.
+
+    Writes cells/NAME.json, tables/*.csv and table.md. Takes an hour; a run that was interrupted goes on where it stopped.
+    """
+    import torch
+
+    from ecglens.studies.audit_bench import run
+
+    torch.set_num_threads(1)
+    click.echo(str(run(None if data is None else Path(data), out, cells=cells, seed=seed)))
+
+
 def main() -> None:
     """Run the command line; mistakes of the user end with one line and exit code 2, ours with exit code 1."""
     debug = "--debug" in sys.argv

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from beats_made import Small, learnt, made_beats
 from subjects import subject
+from torch import nn
 
 from ecglens.audit.confounders import sign_findings
 from ecglens.audit.finding import Finding
@@ -128,6 +130,73 @@ def test_two_kinds_are_told_only_where_patients_have_both_by_the_same_step() -> 
     one_kind = two_modes(own + rng.normal(0, 0.1, 200), patients)
     assert one_kind is None or not one_kind.planted
     assert two_modes(own, np.arange(200).astype(str)) is None  # one example each
+
+
+def test_a_few_beats_on_a_slope_of_the_baseline_are_no_kind_of_their_own() -> None:
+    rng = np.random.default_rng(3)
+    patients = np.repeat([f"p{k}" for k in range(6)], 40)
+    values = rng.normal(0, 0.05, 240)
+    for each in (1, 3):
+        for k in range(4):  # the others have none
+            values[40 * k + np.arange(each)] -= 0.8 + 0.02 * k
+        found = two_modes(values, patients)
+        assert found is None or not found.planted
+    planted = values.copy()
+    planted[np.arange(240) % 5 == 0] -= 0.8
+    found = two_modes(planted, patients)
+    assert found is not None
+    assert found.planted
+
+
+def test_two_kinds_are_told_though_some_beats_lie_far_from_either() -> None:
+    rng = np.random.default_rng(5)
+    patients = np.repeat([f"p{k}" for k in range(10)], 24)
+    values = rng.normal(0, 0.06, 240) + 0.5 * (rng.random(240) < 0.4)
+    far = np.arange(240) % 24 == 7
+    far[120:] = False
+    values[far] += 1.5
+    found = two_modes(values, patients)
+    assert found is not None
+    assert found.planted
+    assert found.step == pytest.approx(0.5, abs=0.05)
+
+
+def test_leads_exchanged_in_beats_that_are_not_all_of_one_shape_are_named() -> None:
+    """Two in three of the way, as ectopic beats from a second focus leave it."""
+    rng = np.random.default_rng(6)
+    patients, positive = np.repeat([f"p{k}" for k in range(12)], 40), np.arange(480) % 2 == 1
+    swapped = positive & (rng.random(480) < 0.4)
+    amount = np.abs(rng.normal(0, 0.03, 480)) + np.where(swapped, rng.normal(0.67, 0.05, 480), 0)
+    (here,) = present(find_sign("lead-swap"), amount, positive, patients, 0)
+    np.testing.assert_array_equal(here.rows, np.flatnonzero(swapped))
+
+
+class LooksForTwo(nn.Module):
+    """V where two samples in a row stand out at one place."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at, self.weight = at, nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        near = x[:, 0, self.at - 3 : self.at + 5]
+        high = torch.minimum(near[:, 1:], near[:, :-1]).amax(1) - 1.0 + self.weight
+        return torch.stack([-high, high], dim=1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_spike_is_put_on_as_long_as_it_is_found(seed: int) -> None:
+    examples, spike = made_beats(240), find_sign("spike")
+    rows = np.arange(1, 240, 4)
+    marked = spike.put(examples.take(rows), 2.0, np.random.default_rng(0), np.full(len(rows), 95), width=2)
+    signals = examples.signals.copy()
+    signals[rows] = marked.signals
+    assert np.median(spike.width(marked)) == 2
+    model = Classifier(LooksForTwo(95), "looks", examples.classes, examples.leads, examples.fs, examples.length)
+    findings = sign_findings(Subject("net", model, replace(examples, signals=signals), seed=seed))
+    (named,) = of_v(findings, "spike")
+    assert named.severity == "high"
+    assert named.number == 1.0
 
 
 def test_halves_are_the_best_of_all_cuts() -> None:

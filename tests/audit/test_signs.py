@@ -247,6 +247,17 @@ def test_it_is_found_where_it_was_put(name: str) -> None:
         assert np.abs(middle - 60).max() < 10
 
 
+@pytest.mark.parametrize("width", [1, 2])
+def test_how_long_a_spike_lasts_is_measured(width: int, real: Examples) -> None:
+    spike = find_sign("spike")
+    for examples in (made_beats(60), real):
+        marked = spike.put(examples, 1.0, np.random.default_rng(0), width=width)
+        lasts = spike.width(marked)
+        changed = (seen(marked).x != seen(examples).x).any(axis=1).sum(axis=1)
+        assert (changed == width).all()
+        assert (lasts == width).mean() > 0.9
+
+
 def test_what_cannot_be_measured_is_not_a_number() -> None:
     slow = made_beats(8, fs=100.0)
     assert np.isnan(find_sign("mains").measure(slow)).all()

@@ -132,15 +132,19 @@ def test_a_quick_run_on_real_records_learns(ecglens: Callable[..., Any], data_ro
     assert metrics["test.macro_f1"] > 0.5 > metrics["test.always_normal.macro_f1"]
 
 
-def test_ds1_ds2_on_real_records_names_the_shared_person(ecglens: Callable[..., Any], data_root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("recipe", "shared"), [("as-published", ["201"]), ("corrected", [])])
+def test_ds1_ds2_on_real_records_names_the_shared_person_or_leaves_him_out(
+    ecglens: Callable[..., Any], data_root: Path, tmp_path: Path, recipe: str, shared: list[str]
+) -> None:
     done = ecglens(
-        "run", "jones2020", "--split", "ds1-ds2", "--classes", "aami", "--stop-after", "examples",
+        "run", "jones2020", "--recipe", recipe, "--split", "ds1-ds2", "--classes", "aami", "--stop-after", "examples",
         "--data", data_root, "--out", tmp_path / "run",
     )  # fmt: skip
     assert done.code == 0, done.err
     about = json.loads((tmp_path / "run/run.json").read_text(encoding="utf-8"))
-    assert about["shared_patients"] == ["201"]
+    assert about["shared_patients"] == shared
     assert about["status"] == "stopped as asked"
+    assert ("tested, so not trained on: patient 201" in done.err) == (not shared)
 
 
 def test_what_was_mended_in_a_record_is_said(

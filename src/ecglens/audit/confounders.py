@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,7 @@ from ecglens.examples.examples import Examples
 from ecglens.models.classifier import Classifier
 
 Rows = NDArray[np.int64]
+How = dict[str, Any]  # what else of the marked examples a sign is put on by
 LIVE = 0.2  # share of other classes' examples that move to the class, from which on a sign decides
 _PER_CLASS = 600  # examples that are measured, of each class
 _ASKED = 300  # examples that a sign is put on
@@ -121,12 +124,12 @@ def _finding(subject: Subject, sign: Sign, part: Examples, k: int, here: Presenc
             name, "data", "low", f"{told}. Whether it is used cannot be said: {len(rows)} examples to put it on.", there,
             examples=ids, do="Keep examples of other classes aside, and audit again.",
         )  # fmt: skip
-    at = _at(sign, part, here.rows, subject.examples.take(rows))
-    moved, idle = (_moved(subject, sign, rows, k, strength, at) for strength in (here.strong, here.ordinary))
+    how = _how(sign, part, here.rows, subject.examples.take(rows))
+    moved, idle = (_moved(subject, sign, rows, k, strength, how) for strength in (here.strong, here.ordinary))
     left = _left(subject, sign, part.take(here.rows[:_ASKED]), k, here)
     beside = "" if left is None else f" Taken off {word} that have it, {left:.0%} of them leave."
     if moved >= LIVE and moved - idle >= LIVE / 2:
-        low, high = _moved_interval(subject, sign, rows, k, here.strong, at)
+        low, high = _moved_interval(subject, sign, rows, k, here.strong, how)
         return found(
             name, "model", "high",
             f"{told}, and the model goes by it: put on examples of other classes, it moves {moved:.0%} of them to {word} "
@@ -165,17 +168,17 @@ def _free(subject: Subject, sign: Sign, k: int, here: Presence) -> Rows:
     return rows[fine][:_ASKED]
 
 
-def _put(subject: Subject, sign: Sign, rows: Rows, k: int, strength: float, at: Rows | None) -> NDArray[np.bool_]:
+def _put(subject: Subject, sign: Sign, rows: Rows, k: int, strength: float, how: How) -> NDArray[np.bool_]:
     part = subject.examples.take(rows)
-    return claims(subject.classifier, sign.put(part, strength, np.random.default_rng([subject.seed, 72]), at), k)
+    return claims(subject.classifier, sign.put(part, strength, np.random.default_rng([subject.seed, 72]), **how), k)
 
 
-def _moved(subject: Subject, sign: Sign, rows: Rows, k: int, strength: float, at: Rows | None) -> float:
-    return float(_put(subject, sign, rows, k, strength, at).mean())
+def _moved(subject: Subject, sign: Sign, rows: Rows, k: int, strength: float, how: How) -> float:
+    return float(_put(subject, sign, rows, k, strength, how).mean())
 
 
-def _moved_interval(subject: Subject, sign: Sign, rows: Rows, k: int, strength: float, at: Rows | None) -> tuple[float, float]:
-    moved = _put(subject, sign, rows, k, strength, at).astype(float)[:, None]
+def _moved_interval(subject: Subject, sign: Sign, rows: Rows, k: int, strength: float, how: How) -> tuple[float, float]:
+    moved = _put(subject, sign, rows, k, strength, how).astype(float)[:, None]
     low, high = ratio_over_patients(moved, np.ones_like(moved), subject.patients[rows], seed=subject.seed)
     return float(low[0]), float(high[0])
 
@@ -207,6 +210,14 @@ def _place(sign: Sign, part: Examples, rows: Rows) -> dict[str, str]:
     if r is None:
         return {"ms from the start": f"{1000 * np.median(at) / part.fs:.0f}"}
     return {"ms from R": f"{1000 * np.median(at - r) / part.fs:.0f}"}
+
+
+def _how(sign: Sign, part: Examples, rows: Rows, others: Examples) -> How:
+    """At which sample of other examples, and over how many, the sign is put on them, as it is on those that have it."""
+    how: How = {"at": _at(sign, part, rows, others)}
+    if sign.width is not None:
+        how["width"] = round(float(np.median(sign.width(part.take(rows)))))
+    return how
 
 
 def _at(sign: Sign, part: Examples, rows: Rows, others: Examples) -> Rows | None:

@@ -12,8 +12,8 @@ _ENOUGH = 6  # examples of a patient that may fall into two kinds
 _HALF = 0.5  # of the examples are such patients', or nothing is said
 _APART = 3.5  # distance of two parts of a patient's examples, in their spread: 2.7 for one normal kind
 _ALIKE = 0.2  # by which a patient's step may differ from the median one
-_CLEAR = 4.0  # distance of all examples' two kinds, in their spread
-_MIXED = 0.4  # share of the examples whose patients fall into two parts by that step
+_CLEAR = 4.5  # distance of all examples' two kinds, in their spread
+_MIXED = 0.45  # share of the examples whose patients fall into two parts by that step
 _LEAST = 0.08  # share of the rarer kind
 
 
@@ -47,11 +47,18 @@ def halves(values: Floats) -> tuple[float, float, float]:
     return float(low[best] + middle), float(high[best] + middle), float(np.sqrt(within[best] / n))
 
 
+def _both(values: Floats, low: float, high: float) -> bool:
+    """Whether either part has 8 % of the values."""
+    upper = int((values > (low + high) / 2).sum())
+    return min(upper, len(values) - upper) >= _LEAST * len(values)
+
+
 def two_modes(values: Floats, patients: NDArray[np.str_]) -> Modes | None:
     """The two kinds of values (example,) within patients (example,); None where there are not two, or it cannot be told.
 
     The step is the median of the steps of the patients (six examples or more) whose own examples fall into two parts 3.5
-    spreads apart. Then each patient's lower kind is laid on 0, whichever of the two it has, and all are counted together.
+    spreads apart, 8 % of them at least in either (one beat on a slope of the baseline is no kind). Then each
+    patient's lower kind is laid on 0, whichever of the two it has, and all are counted together.
     It cannot be told with fewer than two such patients, or where they have fewer than half of the examples.
     """
     _, who, counts = np.unique(patients, return_inverse=True, return_counts=True)
@@ -60,7 +67,10 @@ def two_modes(values: Floats, patients: NDArray[np.str_]) -> Modes | None:
     if len(groups) < 2 or n < _HALF * len(values):
         return None
     split = [halves(values[group]) for group in groups]
-    steps = np.array([high - low if high - low > _APART * spread else np.nan for low, high, spread in split])
+    steps = np.array(
+        [high - low if high - low > _APART * spread and _both(values[group], low, high) else np.nan
+         for group, (low, high, spread) in zip(groups, split, strict=True)]
+    )  # fmt: skip
     if np.isnan(steps).all():
         return None
     step = float(np.nanmedian(steps))
@@ -73,6 +83,7 @@ def two_modes(values: Floats, patients: NDArray[np.str_]) -> Modes | None:
         start = starts[int(np.mean(away**2, axis=1).argmin())]
         upper[group] = mine - start > step / 2
         off.append(mine - start - step * upper[group])
-    spread = float(np.sqrt(np.mean(np.concatenate(off) ** 2)))
+    # of the middle: a few beats on slopes of the baseline are far from either kind
+    spread = float(np.median(np.abs(np.concatenate(off)))) / 0.6745
     mixed = sum(len(group) for group, same in zip(groups, alike, strict=True) if same) / n
     return Modes(step, step / max(spread, 1e-9 * abs(step), 1e-12), mixed, upper, float(upper.sum() / n))

@@ -74,6 +74,8 @@ def even(subject: Subject) -> Finding:
     shown = _shown(subject)
     if not shown:
         return not_run(name, "explanation", what, "no method is named whose maps are shown")
+    if subject.classifier.draws:
+        return not_run(name, "explanation", what, "the net sees pictures, most of which is empty paper")
     rows = examples_for_maps(subject, _MOST)
     part = subject.examples.take(rows)
     target = subject.classifier.logits(part).argmax(1)

@@ -144,6 +144,15 @@ spike = in_chunks(lambda given: spike_sizes(given).max(axis=1))
 spike_place = in_chunks(lambda given: spike_sizes(given).argmax(axis=1).astype(np.float64))
 
 
+@in_chunks
+def spike_width(given: Seen) -> Floats:
+    """Samples that the largest spike lasts: 1, or 2 where a neighbour stands out by more than half as much."""
+    sizes = np.pad(spike_sizes(given), ((0, 0), (1, 1)))
+    at, row = sizes[:, 1:-1].argmax(axis=1) + 1, np.arange(len(sizes))
+    beside = np.maximum(sizes[row, at - 1], sizes[row, at + 1])
+    return 1.0 + (beside > sizes[row, at] / 2)
+
+
 def levels(given: Seen) -> Floats:
     """Where each lead rests (example, lead), mV: the median of its signal."""
     return quantile(given.x, given.valid, 0.5)

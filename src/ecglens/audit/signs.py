@@ -27,7 +27,8 @@ class Sign:
     measured. put(examples, strength, rng, at=None): the examples with it put on all recorded leads within what is signal;
     at: the sample (example,) at which, for signs that have a place, else they choose one (the same from R for all).
     take_off(examples, level): the examples with at most `level` (a number, or one each) of it left, None where that cannot be
-    done. place(examples): the sample (example,) at which it is, where it has one. natural: hearts differ in it, too; signed:
+    done. place(examples): the sample (example,) at which it is, where it has one. width(examples): the samples that it lasts,
+    where `put` takes a width (else it draws one). natural: hearts differ in it, too; signed:
     too little is a sign as well; factor: strengths multiply (1 is none) and do not add; least: below this it has no name.
     """
 
@@ -37,6 +38,7 @@ class Sign:
     put: Put
     take_off: Callable[[Examples, float | Floats], Examples] | None = None
     place: Measure | None = None
+    width: Measure | None = None
     natural: bool = False
     signed: bool = False
     factor: bool = False
@@ -85,10 +87,11 @@ def _take_off_mains(hz: float) -> Callable[[Examples, float | Floats], Examples]
     return take_off
 
 
-def _put_spike(examples: Examples, strength: float, rng: Generator, at: At = None) -> Examples:
+def _put_spike(examples: Examples, strength: float, rng: Generator, at: At = None, width: int | None = None) -> Examples:
     """One or two samples, 0.15 s or more from R, where no QRS is."""
     given = of.seen(examples)
-    width = int(rng.integers(1, 3))
+    drawn = int(rng.integers(1, 3))
+    width = drawn if width is None else width
     free = np.concatenate(
         [
             of.sharp(of.seen(examples.take(rows)))[2]
@@ -224,10 +227,10 @@ def _put_muscle(examples: Examples, strength: float, rng: Generator, at: At = No
 SIGNS = (
     Sign("mains", "mV at 50 Hz", of.mains(50.0), _put_mains(50.0), _take_off_mains(50.0), least=0.02),
     Sign("mains-60", "mV at 60 Hz", of.mains(60.0), _put_mains(60.0), _take_off_mains(60.0), least=0.02),
-    Sign("spike", "mV", of.spike, _put_spike, _take_off_spike, of.spike_place, least=0.15),
+    Sign("spike", "mV", of.spike, _put_spike, _take_off_spike, of.spike_place, of.spike_width, least=0.15),
     Sign("offset", "mV", of.offset, _put_offset, _take_off_offset, natural=True, signed=True, least=0.1),
     Sign("gain", "times", of.gain, _put_gain, _take_off_gain, natural=True, signed=True, factor=True, least=1.15),
-    Sign("lead-swap", "of the way", lead_swap, _put_swap, natural=True, least=0.75),
+    Sign("lead-swap", "of the way", lead_swap, _put_swap, natural=True, least=0.5),
     Sign("clip", "ms", of.clip, _put_clip, None, of.clip_place, least=15.0),
     Sign("padding", "ms", of.padding, _put_padding, None, of.padding_place, natural=True, least=20.0),
     Sign("edge-mark", "mV", of.edge_mark, _put_edge_mark, _take_off_edge_mark, of.edge_place, least=0.1),

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from ecglens.examples.beats import BeatFacts, cut_beats
 from ecglens.examples.examples import Examples
 from ecglens.examples.label_maps import label_map
-from ecglens.examples.splits import Plan, make_split, plan_training, shared_patients, without_shared
+from ecglens.examples.splits import Plan, make_split, plan_training, shared_patients
 from ecglens.progress import say
 from ecglens.recordings.databases import Database, Skipped, read_records
 from ecglens.recordings.places import records_present
 from ecglens.runs import Run
 from ecglens.studies.jones2020_recipe import Question
-from ecglens.studies.stages import expect_same_data, note_data, write_examples
+from ecglens.studies.stages import apart, expect_same_data, note_data, write_examples
 
 # Ten records that together hold the classes on the side where they are needed, for --quick
 _QUICK = {
@@ -73,7 +73,7 @@ def prepare(question: Question, which: Database, folder: Path, this: Run) -> Mat
         say(f"left out: {item.record}: {item.reason}")
     split = make_split(question.split, examples, question.seed)
     if question.split == "ds1-ds2" and recipe.shared == "leave-out":
-        split = without_shared(split, examples)
+        split = apart(split, examples)
     plan = plan_training(split, examples, validation=recipe.validation, resample=recipe.resample, seed=question.seed)
     plan = _at_most(plan, recipe.rows_at_most, question.seed)
     data = note_data(which, folder, sorted(set(examples.column("record"))), missing, skipped, remarks)

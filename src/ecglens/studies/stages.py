@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from ecglens.errors import EcglensError
 from ecglens.examples.examples import Examples
-from ecglens.examples.splits import Plan
+from ecglens.examples.splits import Plan, shared_patients, without_shared
 from ecglens.files import sha256, write_json, write_table
 from ecglens.models import Classifier, create, load
+from ecglens.progress import say
 from ecglens.recordings.databases import Database, Skipped
 from ecglens.recordings.twelve_readers import PATTERNS
 from ecglens.runs import Run
@@ -65,6 +66,14 @@ def train(
     )
     classifier.save(this.path)
     return classifier
+
+
+def apart(split: NDArray[np.str_], examples: Examples) -> NDArray[np.str_]:
+    """The split without the training examples of patients who are tested, and says who they are."""
+    both = shared_patients(split, examples)
+    if both:
+        say(f"tested, so not trained on: patient {', '.join(both)}")
+    return without_shared(split, examples)
 
 
 def write_predictions(examples: Examples, probabilities: NDArray[np.float32], this: Run) -> None:

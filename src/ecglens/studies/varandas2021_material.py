@@ -21,13 +21,12 @@ from ecglens.examples.splits import (
     make_split,
     plan_training,
     shared_patients,
-    without_shared,
 )
 from ecglens.progress import say
 from ecglens.recordings.databases import Database, Skipped, read_records
 from ecglens.recordings.places import records_present
 from ecglens.runs import Run
-from ecglens.studies.stages import expect_same_data, note_data, write_examples
+from ecglens.studies.stages import apart, expect_same_data, note_data, write_examples
 from ecglens.studies.varandas2021_recipe import LABELLED, Question
 
 
@@ -61,7 +60,7 @@ def prepare(question: Question, which: Database, folder: Path, this: Run) -> Mat
         say(line)
     split = make_split(question.split, examples, question.seed)
     if question.split == "ds1-ds2" and recipe.shared == "leave-out":
-        split = without_shared(split, examples)
+        split = apart(split, examples)
     split = _at_most_tested(split, recipe.tested_at_most, question.seed)
     plan = plan_training(
         split, examples, validation=recipe.validation, resample=recipe.resample, seed=question.seed,

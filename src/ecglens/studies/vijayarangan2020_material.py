@@ -25,14 +25,13 @@ from ecglens.examples.splits import (
     split_by_patient,
     split_by_records,
     split_per_class,
-    without_shared,
 )
 from ecglens.examples.windows import WindowFacts, cut_windows
 from ecglens.progress import say
 from ecglens.recordings.databases import Database, Skipped, database, read_records
 from ecglens.recordings.places import records_present
 from ecglens.runs import Run
-from ecglens.studies.stages import expect_same_data, note_data, write_examples
+from ecglens.studies.stages import apart, expect_same_data, note_data, write_examples
 from ecglens.studies.vijayarangan2020_recipe import CLASS_SETS, Question
 
 # Sixteen records that hold the five beat classes on both sides of DS1/DS2, for --quick
@@ -153,7 +152,7 @@ def _split(question: Question, examples: Examples) -> NDArray[np.str_]:
     out[ours] = split_by_records(examples.take(ours), DS2_RECORDS, DS1_RECORDS)
     if not ours.all():
         out[~ours] = split_by_patient(examples.take(~ours), question.seed)
-    return out if question.recipe.shared == "keep" else without_shared(out, examples)
+    return out if question.recipe.shared == "keep" else apart(out, examples)
 
 
 def _learnable(
