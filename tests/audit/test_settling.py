@@ -48,3 +48,5 @@ def test_maps_that_are_the_same_everywhere_are_named() -> None:
     assert found.state == CLEAR
     assert found.number < 0.5
     assert even(_OF).state == NOT_RUN
+    pictured = replace(_OF, method="saliency", classifier=replace(_OF.classifier, draws=True))
+    assert "pictures" in even(pictured).why_not

@@ -14,10 +14,12 @@ import pandas as pd
 import pytest
 
 from ecglens.audit.checks import CHECKS, Check
-from ecglens.audit.finding import read_findings
+from ecglens.audit.finding import Finding, read_findings
+from ecglens.audit.subject import Subject
+from ecglens.errors import EcglensError
 from ecglens.models import load
 from ecglens.runs import open_run
-from ecglens.studies.auditing import cost_first
+from ecglens.studies.auditing import _answered, cost_first
 from ecglens.studies.subjects import subject_of_run
 
 
@@ -54,6 +56,17 @@ def test_time_pictures_and_tables_are_those_of_the_findings(audited: Path) -> No
     assert files == {path.name for path in (audited / "figures").glob("*.svg")}
     assert (audited / "report.html").read_text(encoding="utf-8").count("<svg") == len(files)
     assert (audited / "report.html").stat().st_size < 3_000_000
+
+
+def test_a_check_that_is_refused_is_not_run_and_the_audit_goes_on(stages: dict[str, Path], tiny_data: Path) -> None:
+    def refuse(subject: Subject) -> Finding:
+        raise EcglensError("the method takes no such model")
+
+    subject = subject_of_run(open_run(stages["complete"]), tiny_data)
+    found = _answered(Check("made", "Is it so?", refuse), subject).findings
+    assert [(each.id, each.state, each.why_not) for each in found] == [
+        ("audit.made", "not run", "the method takes no such model")
+    ]
 
 
 def test_the_cost_is_said_first_in_numbers(stages: dict[str, Path], tiny_data: Path) -> None:
@@ -97,6 +110,8 @@ def test_what_cannot_be_audited_is_said_in_a_line(
     ecglens: Callable[..., Any], stages: dict[str, Path], tiny_data: Path, own_data: Path, tmp_path: Path
 ) -> None:
     assert "one of the two" in ecglens("audit").complaint
+    twice = ecglens("audit", stages["complete"], "--sibling", stages["complete"], "--data", tiny_data).complaint
+    assert "was asked the same" in twice
     assert "one of the two" in ecglens("audit", stages["complete"], "--model", "net.py:build").complaint
     assert "holds no run.json" in ecglens("audit", tmp_path).complaint
     assert "is not complete" in ecglens("audit", stages["training"], "--data", tiny_data).complaint

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ecglens.audit.checks import CHECKS, Check
-from ecglens.audit.finding import Finding, read_findings, write_findings
+from ecglens.audit.finding import Answer, Finding, not_run, read_findings, write_findings
 from ecglens.audit.sanity import maps_of
 from ecglens.audit.subject import Subject
 from ecglens.errors import EcglensError
@@ -35,7 +35,7 @@ def audit(subject: Subject, out: Path) -> list[Finding]:
     with bar("audit", len(CHECKS) + 1) as progress:
         for check in CHECKS:
             began = time.monotonic()
-            answer = check.answer(subject)
+            answer = _answered(check, subject)
             seconds[check.name] = round(time.monotonic() - began, 3)
             findings += answer.findings
             tables |= answer.tables
@@ -58,6 +58,14 @@ def audit(subject: Subject, out: Path) -> list[Finding]:
     write_findings(out / "findings.json", facts | {"asks": asks}, findings)
     write_page(out, *read_findings(out / "findings.json"))
     return findings
+
+
+def _answered(check: Check, subject: Subject) -> Answer:
+    """What the check says; a method, or a model, that refuses what the check asks for leaves it not run."""
+    try:
+        return check.answer(subject)
+    except EcglensError as error:
+        return Answer([not_run(f"audit.{check.name}", "model", check.asks, str(error))])
 
 
 def cost_first(subject: Subject, checks: Sequence[Check]) -> str:
