@@ -32,7 +32,7 @@ FLAWS = (
     Flaw("class-free maps", "jones2020", "explanation.class-free"),
     Flaw("maps of an input that the net never saw", "jones2020", "explanation.foreign-input"),
     Flaw("padding that carries length", "jones2020", "confounders.padding-tells", ("class ",)),
-    Flaw("one-class validation", "jones2020", "leakage.classes-not-validated", ("has 1 of",)),
+    Flaw("one-class validation", "jones2020", "leakage.classes-not-validated", ("holds V (",)),
     Flaw("macro over absent classes", "jones2020", "scoring.absent-classes"),
     Flaw("a class that lives in one patient", "jones2020", "data.class-in-one-patient"),
     Flaw("201 and 202", "varandas2021", "leakage.shared-patients", ("201 and 202",)),

@@ -59,7 +59,7 @@ def test_classes_without_a_validation_example_are_named_if_they_are_frequent() -
     # of N and V, of which 6.4 of 16 would validate by chance; of A 3.2, so that none says nothing
     assert (found.state, found.severity, found.number) == (FOUND, "high", 0.5)
     assert found.where == {"classes": "N"}
-    assert "1 of 2 frequent classes (V)" in found.what
+    assert "Validation holds V (1 of 2 frequent classes)" in found.what
     assert classes_validated(replace(of, validated=np.r_[0, 60:75])).state == CLEAR
     assert classes_validated(replace(of, chose=False)).state == CLEAR
     assert classes_validated(replace(of, shown=np.array([0, 24]))).state == NOT_RUN

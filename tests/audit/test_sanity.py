@@ -90,6 +90,15 @@ def test_a_map_that_stays_where_it_was_has_no_time(net: Subject, method) -> None
     assert sanity.follows_time(net).state == CLEAR
     assert sanity.follows_time(replace(net, method="uniform")).state == NOT_RUN
 
+    def mostly_stays(batch):
+        """The same with as much noise again, of the example's own."""
+        seeded = torch.Generator().manual_seed(round(float(1e4 * batch.x.detach()[..., 0].abs().sum())))
+        return stays(batch) + torch.randn(batch.x.shape, generator=seeded) * stays(batch).std()
+
+    found = sanity.follows_time(replace(net, method=method("made-mostly-stays", mostly_stays)))
+    assert found.state == FOUND
+    assert -0.5 < found.number < -0.2
+
 
 def test_a_map_that_ignores_the_weights_is_found(net: Subject) -> None:
     found = sanity.depends_on_weights(replace(net, method="magnitude"))

@@ -85,16 +85,16 @@ def classes_validated(subject: Subject) -> Finding:
         return not_run(name, "recipe", what, f"no class is frequent enough that {_EXPECTED} examples of it would validate")
     missing = [k for k in often if not validated[k]]
     share = Measure(len(missing) / len(often), "share of the frequent training classes that no validation example has")
-    there = [classes[k] for k in often if validated[k]]
+    there, held = [classes[k] for k in often if validated[k]], [classes[k] for k in range(len(classes)) if validated[k]]
     if not subject.chose:
         return clear(name, "recipe", _NOTHING_CHOSEN, share)
     if not missing:
         return clear(name, "recipe", f"Each of the {len(often)} frequent classes validates.", share)
     absent = ", ".join(classes[k] for k in missing)
-    of = f"{len(there)} of {len(often)} frequent classes ({', '.join(there) or 'none'})"
+    of = f"{', '.join(held)} ({len(there)} of {len(often)} frequent classes)"
     return found(
         name, "recipe", "high" if share.value >= 0.5 else "medium",
-        f"Validation has {of}: the epoch, the rate and the thresholds were chosen blind to {absent}.",
+        f"Validation holds {of}: the epoch, the rate and the thresholds were chosen blind to {absent}.",
         share, where={"classes": absent}, do="Draw validation examples from every class.",
     )  # fmt: skip
 

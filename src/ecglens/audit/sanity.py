@@ -157,15 +157,18 @@ def follows_time(subject: Subject) -> Finding:
     follow, stay = float(np.median(follows[known])), float(np.median(stays[known]))
     words = "rank correlation of the map with itself moved along with the signal, less that with itself unmoved"
     more = Measure(follow - stay, words, where={"method": subject.method})
-    if stay > 0.5 and stay > follow + 0.2:
+    stayed = float((stays[known] > follows[known]).mean())
+    if follow < 0.5 and stay > follow + 0.2 and stayed >= 0.75:
         return found(
             name, "explanation", "high",
             f"The signal was moved by a quarter of its length, and the maps stayed (rank correlation {stay:.2f} with where "
             f"they were, {follow:.2f} with where they should be): what {subject.method} draws along time is not time.",
             more, examples=subject.some_ids(rows), do="Do not read places off these maps; see what the map's axis really is.",
         )  # fmt: skip
-    told = f"The maps move with the signal (rank correlation {follow:.2f}; unmoved {stay:.2f})."
-    return clear(name, "explanation", told, more)
+    told = f"(rank correlation {follow:.2f} with where they should be, {stay:.2f} with where they were)"
+    if follow <= stay:
+        return not_run(name, "explanation", what, f"the maps neither follow the signal nor clearly stay {told}")
+    return clear(name, "explanation", f"The maps move with the signal {told}.", more)
 
 
 def depends_on_weights(subject: Subject) -> Finding:
