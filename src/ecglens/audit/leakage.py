@@ -73,13 +73,13 @@ def repeats_across(subject: Subject) -> Finding:
 
 
 def classes_validated(subject: Subject) -> Finding:
-    """Classes that train and never validate, though five examples or more would by chance alone."""
+    """Classes that train and never validate, though five examples (patients, where whole ones validate) would by chance."""
     name, what = "leakage.classes-not-validated", "Classes that no validation example has"
     if subject.shown is None or subject.validated is None or not len(subject.validated):
         return not_run(name, "recipe", what, "which rows trained and which validated is not known, or none validated")
     classes, truth = subject.examples.classes, subject.truth
     trained, validated = truth[np.unique(subject.shown)].sum(0), truth[subject.validated].sum(0)
-    expected = trained * len(np.unique(subject.validated)) / len(np.unique(subject.shown))
+    expected = _expected(subject, np.unique(subject.shown), np.unique(subject.validated))
     often = [k for k in range(len(classes)) if trained[k] >= _RARE and expected[k] >= _EXPECTED]
     if not often:
         return not_run(name, "recipe", what, f"no class is frequent enough that {_EXPECTED} examples of it would validate")
@@ -97,6 +97,15 @@ def classes_validated(subject: Subject) -> Finding:
         f"Validation holds {of}: the epoch, the rate and the thresholds were chosen blind to {absent}.",
         share, where={"classes": absent}, do="Draw validation examples from every class.",
     )  # fmt: skip
+
+
+def _expected(subject: Subject, shown: NDArray[np.int64], validated: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How many of each class would validate by chance alone: examples, or patients where whole patients validate."""
+    truth, patients = subject.truth, subject.patients
+    if np.isin(patients[validated], patients[shown]).mean() > 0.5:
+        return np.asarray(truth[shown].sum(0) * len(validated) / len(shown))
+    who = np.array([len(np.unique(patients[shown][truth[shown, k]])) for k in range(truth.shape[1])])
+    return who * len(np.unique(patients[validated])) / len(np.unique(patients[shown]))
 
 
 def class_of_one_patient(subject: Subject) -> Finding:

@@ -21,6 +21,8 @@ from ecglens.examples.examples import Examples
 from ecglens.models.classifier import Classifier
 
 _MOST = 60  # examples on which maps are compared
+_ENOUGH = 6  # examples that must be left
+_KEPT = 0.1  # by which a probability may change and the answer counts as the same
 _SAME = 0.02  # share of a map that changes, below which it counts as the same
 
 
@@ -137,35 +139,46 @@ def _bounded(subject: Subject) -> tuple[Classifier, float, float]:
 
 
 def follows_time(subject: Subject) -> Finding:
-    """Does the map move with the signal? Signals are turned round in time by a quarter; the map must turn with them."""
+    """Does the map move with the signal? Signals are turned round in time by a quarter; the map must turn with them.
+
+    Only examples whose class keeps its probability count, and half must: a net that reads places, as of beats around R, has
+    other maps there.
+    """
     name, what = "explanation.no-time", "Whether the map moves with the signal"
     if subject.method is None:
         return not_run(name, "explanation", what, "no method is named whose maps are shown")
     if subject.classifier.draws or subject.classifier.context is not None:
         return not_run(name, "explanation", what, "the net is told where the signal is, so that it cannot be moved alone")
-    rows = examples_for_maps(subject, 24)
+    rows = examples_for_maps(subject, 48)
     part = subject.examples.take(rows)
     by = part.length // 4
     moved = replace(part, signals=np.ascontiguousarray(np.roll(part.signals, by, axis=2)))
-    target = subject.classifier.logits(part).argmax(1)
-    still, turned = (maps_of(subject, each, target) for each in (part, moved))
+    logits = [subject.classifier.logits(each) for each in (part, moved)]
+    target = logits[0].argmax(1)
+    before, after = (subject.classifier.probabilities(each)[np.arange(len(rows)), target] for each in logits)
+    kept = np.flatnonzero(np.abs(after - before) <= _KEPT)
+    needed = max(_ENOUGH, len(rows) // 2)
+    if len(kept) < needed:
+        why = f"{len(kept)} of {len(rows)} answers stay when the signal is moved by a quarter; {needed} are needed"
+        return not_run(name, "explanation", what, why)
+    rows, target = rows[kept], target[kept]
+    still, turned = (maps_of(subject, each.take(kept), target) for each in (part, moved))
     follows = rank_correlation(np.roll(still, by, axis=2), turned)
     stays = rank_correlation(still, turned)
     known = ~np.isnan(follows) & ~np.isnan(stays)
-    if known.sum() < 3:
-        return not_run(name, "explanation", what, f"{int(known.sum())} maps are not the same everywhere; three are needed")
+    if known.sum() < _ENOUGH:
+        return not_run(name, "explanation", what, f"{int(known.sum())} maps are not the same everywhere; {_ENOUGH} are needed")
     follow, stay = float(np.median(follows[known])), float(np.median(stays[known]))
-    words = "rank correlation of the map with itself moved along with the signal, less that with itself unmoved"
-    more = Measure(follow - stay, words, where={"method": subject.method})
-    stayed = float((stays[known] > follows[known]).mean())
-    if follow < 0.5 and stay > follow + 0.2 and stayed >= 0.75:
+    words = "rank correlation of the map with itself moved along with the signal, less that with itself unmoved, over "
+    more = Measure(follow - stay, f"{words}{int(known.sum())} examples whose answer stays", where={"method": subject.method})
+    told = f"(rank correlation {follow:.2f} with where they should be, {stay:.2f} with where they were)"
+    if follow < 0.5 and stay > follow + 0.2 and float((stays[known] > follows[known]).mean()) >= 0.75:
         return found(
             name, "explanation", "high",
-            f"The signal was moved by a quarter of its length, and the maps stayed (rank correlation {stay:.2f} with where "
-            f"they were, {follow:.2f} with where they should be): what {subject.method} draws along time is not time.",
+            f"The signal was moved by a quarter of its length, the answers stayed, and so did the maps {told}: what "
+            f"{subject.method} draws along time is not time.",
             more, examples=subject.some_ids(rows), do="Do not read places off these maps; see what the map's axis really is.",
         )  # fmt: skip
-    told = f"(rank correlation {follow:.2f} with where they should be, {stay:.2f} with where they were)"
     if follow <= stay:
         return not_run(name, "explanation", what, f"the maps neither follow the signal nor clearly stay {told}")
     return clear(name, "explanation", f"The maps move with the signal {told}.", more)
