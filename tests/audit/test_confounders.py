@@ -11,10 +11,11 @@ from beats_made import Small, learnt, made_beats
 from subjects import subject
 from torch import nn
 
+from ecglens.analysis.one_number import best_auc
 from ecglens.audit.confounders import sign_findings
 from ecglens.audit.finding import Finding
 from ecglens.audit.modes import halves, two_modes
-from ecglens.audit.padding import padding_tells
+from ecglens.audit.padding import coarse, padding_tells
 from ecglens.audit.plant import moved_share, plant
 from ecglens.audit.presence import present
 from ecglens.audit.signs import SIGNS, find_sign
@@ -240,6 +241,11 @@ def test_padding_that_tells_class_or_hospital_is_found() -> None:
     assert hidden.severity == "medium"
     same = padding_tells(with_lengths(rng.integers(200, 360, 200)))
     assert same.state == "clear"
+    for few, many in ((20, 2000), (60, 600), (300, 3000)):  # sizes that hardly repeat say nothing
+        assert best_auc(*coarse(rng.uniform(200, 360, few), rng.uniform(200, 360, many))) < 0.72
+        assert best_auc(*coarse(rng.uniform(200, 270, few), rng.uniform(270, 360, many))) > 0.85
+    tens = np.full(155, 10.0), np.r_[np.full(52, 10.0), rng.uniform(11, 60, 103)]
+    assert best_auc(*coarse(*tens)) == pytest.approx(best_auc(*tens))
     origin = np.where(np.arange(200) < 100, "here", "there")
     hospital = padding_tells(with_lengths(np.where(origin == "here", 360, 300), origin))
     assert hospital.where["told"] in ("origin here", "origin there")

@@ -174,6 +174,7 @@ def test_other_runs_are_refused_with_what_differs(runs) -> None:
             ({"seed": 1, "split": "records"}, "its split is records, not patients"),
             ({"seed": 1, "study": "other"}, "its study is other"),
             ({"seed": 1, "recipe": {"rate": 0.2, "epochs": 2}}, "rate is 0.2, not 0.1"),
+            ({"seed": 1, "recipe": None}, "its recipe differs"),
             ({"seed": 1, "data": "xyz"}, "other data"),
             ({"seed": 1, "status": "unfinished"}, "not complete"),
         )

@@ -78,8 +78,8 @@ def faithfulness(subject: Subject) -> Answer:
     the blurred signal, and where examples are beats by the patient's nearest beat of another class, or the mean beat of other
     classes. Only examples count whose class loses by the whole replacement. The number: area between the curves and those of
     random order, in logits, mean of deletion, insertion and fills. Found, high: it is not above 0 (with five patients or more:
-    its interval is not); medium: it is no larger than that of the best trivial map, which a blur favours, as it changes fast
-    waves most. Tables: "faithfulness" (curves), "faithfulness-areas", "infidelity" (with stability).
+    its interval is not); medium: it is smaller than that of the best trivial map (its interval, too), which a blur favours, as
+    it changes fast waves most. Tables: "faithfulness" (curves), "faithfulness-areas", "infidelity" (with stability).
     """
     asked = _asked(subject)
     if isinstance(asked, str):
@@ -195,8 +195,8 @@ def _faithful(subject: Subject, asked: _Asked, tried: dict[str, _Tried]) -> Find
     ids = asked.part.column("id").astype(str)[np.argsort(np.where(known, mine, np.inf))[:8]].tolist()
     if measure.value <= 0 or (patients >= _TELLING and low <= 0):
         severity, why = "high", "what the map ranks high does not decide more than what it ranks low"
-    elif more <= 0:
-        severity, why = "medium", f"it finds what decides no better than '{trivial}', which asks no net at all"
+    elif more <= 0 and (patients < _TELLING or further[1] < 0):
+        severity, why = "medium", f"it finds what decides worse than '{trivial}', which asks no net at all"
     else:
         return clear(name, "explanation", f"{told}.", measure)
     return found(
@@ -263,7 +263,7 @@ def _stable(subject: Subject, asked: _Asked) -> tuple[Finding, pd.DataFrame | No
     """The finding, and a row per method: method, change (median of `max_sensitivity`)."""
     name, method = STABILITY, subject.method
     assert method is not None
-    rows = np.arange(len(asked.part))[:: -(-len(asked.part) // _NOISY)]
+    rows = np.unique(np.linspace(0, len(asked.part) - 1, min(len(asked.part), _NOISY)).round().astype(np.int64))
     part, target = asked.part.take(rows), asked.target[rows]
     noisy, rng = [part] * _NOISE_DRAWS, np.random.default_rng([subject.seed, 83])
     for sign, strength in _NOISE:

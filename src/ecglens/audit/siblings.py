@@ -125,6 +125,8 @@ def _labels(subject: Subject, alike: dict[str, NDArray[np.float64]], rows: NDArr
         why = f"maps of other starts agree too little (rank correlation {start:.2f}) for labels to make a difference"
         return not_run(name, "explanation", what, why)
     told = f"A net that learnt shuffled labels draws maps of rank correlation {shuffled:.2f}, another start {start:.2f}"
+    if more.value < _SAME and more.high is not None and more.high > 2 * _SAME:
+        return not_run(name, "explanation", what, f"{told}, by too few patients to tell the two apart")
     if more.value < _SAME and (more.low is None or more.low <= 0):
         return found(
             name, "explanation", "high", f"{told}: what the net has learnt of the classes is not in its maps.",

@@ -27,7 +27,7 @@ def _sibling(run: Run, other: Run) -> Sibling:
     apart = [name for name in sorted(mine.keys() | theirs.keys()) if mine.get(name) != theirs.get(name)]
     first, second = mine.get("recipe") or {}, theirs.get("recipe") or {}
     options = [name for name in sorted(first.keys() | second.keys()) if first.get(name) != second.get(name)]
-    shuffled = options == ["targets"] and second["targets"] == "shuffled"
+    shuffled = options == ["targets"] and second.get("targets") == "shuffled"
     if "recipe" in apart and not shuffled:
         told = ", ".join(f"{name} is {second.get(name)}, not {first.get(name)}" for name in options[:3])
         raise EcglensError(f"{other.path} is no sibling of {run.path}: its recipe differs ({told}); only the seed may")
