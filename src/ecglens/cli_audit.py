@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ecglens.errors import EcglensError
 
@@ -50,6 +51,9 @@ def audit(
         choose(fail_on, list(SEVERITIES), "severity")
     if folder is not None:
         place = out or folder / "audit"
+        for name in ("weights", "method", "seed"):
+            if click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                raise EcglensError(f"--{name} belongs to --model; a run says its own")
         run = open_run(folder)
         others = siblings_of(run, [open_run(each) for each in siblings])
         subject = subject_of_run(run, None if options["data"] is None else Path(options["data"]))
@@ -105,7 +109,8 @@ def plant(kind: str, class_name: str, share: float, strength: float, out: Path, 
 def bench_audit(data: str | None, cells: int | None, out: Path, seed: int) -> None:
     """Measure the audit: nets with planted confounders, nets that ignore them, and clean twins.
 
-    Writes cells/NAME.json, tables/*.csv and table.md. Takes an hour; a run that was interrupted goes on where it stopped.
+    Writes cells/NAME.json, tables/*.csv and table.md. Takes twenty minutes to an hour;
+    a run that was interrupted goes on where it stopped.
     """
     import torch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from subjects import subject
 from torch import nn
 
 from ecglens.analysis.one_number import best_auc
-from ecglens.audit.confounders import sign_findings
+from ecglens.audit.confounders import _of_sign, sign_findings
 from ecglens.audit.finding import Finding
 from ecglens.audit.modes import halves, two_modes
 from ecglens.audit.padding import coarse, padding_tells
@@ -78,6 +79,84 @@ def test_a_plant_that_the_net_cannot_see_is_called_present_not_used(kind: str, s
     assert named.severity == "low"
     assert "Present, not used" in named.what
     assert not [each for each in findings if each.severity == "high"]
+
+
+class _Looks(torch.nn.Module):
+    """Says V where a number of the first lead is above 0."""
+
+    def __init__(self, number: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.number, self.weight = number, torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        value = self.number(x[:, 0]) + self.weight
+        return torch.stack([-value, value], 1)
+
+
+def _looked_at(examples: Examples, number: Callable[[torch.Tensor], torch.Tensor]) -> list[Finding]:
+    model = Classifier(_Looks(number), "looks", examples.classes, examples.leads, examples.fs, examples.length)
+    return sign_findings(Subject("net", model, examples))
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_marks_that_point_down_are_put_on_pointing_down(side: int) -> None:
+    examples = made_beats(480, patients=12)
+    marked = np.sort(np.random.default_rng(0).permutation(np.flatnonzero(examples.labels == 1))[:140])
+    signals = examples.signals.copy()
+    signals[marked, :, 95:97] += 1.5 * side
+    found = _looked_at(replace(examples, signals=signals), lambda x: (side * x[:, 93:99]).amax(1) - 0.8)
+    (named,) = of_v(found, "spike")
+    assert named.severity == "high"
+    assert "100% of them leave" in named.what
+    signals = examples.signals.copy()
+    signals[marked, :, :7] += 0.8 * side
+    found = _looked_at(replace(examples, signals=signals), lambda x: (side * x[:, :7]).mean(1) - 0.4)
+    assert [each.severity for each in of_v(found, "edge-mark")] == ["high"]
+
+
+def test_noise_in_half_of_a_class_is_put_on_at_no_level_below_none() -> None:
+    """The other half's level beside its own kind is as often below 0 as above; noise of less than none ended the audit."""
+    for seed in range(10):
+        examples = made_beats(480, patients=12, seed=seed)
+        rng, patients = np.random.default_rng(seed), examples.column("patient").astype(str)
+        half = [
+            rng.permutation(np.flatnonzero((examples.labels == 1) & (patients == who)))[:10] for who in np.unique(patients)
+        ]
+        marked = np.sort(np.concatenate(half))
+        signals = examples.signals.copy()
+        signals[marked] = find_sign("muscle").put(examples.take(marked), 0.08, rng).signals
+        noisy = replace(examples, signals=signals)
+        model = Classifier(_Looks(lambda x: x.mean(1)), "looks", noisy.classes, noisy.leads, noisy.fs, noisy.length)
+        (finding,) = _of_sign(Subject("net", model, noisy, seed=seed), find_sign("muscle"), noisy, _hot(noisy), [1])
+        assert finding.state == "found"
+
+
+def _hot(examples: Examples) -> np.ndarray:
+    return np.eye(len(examples.classes), dtype=bool)[examples.labels]
+
+
+def test_what_hearts_differ_in_cannot_be_told_from_one_record_each() -> None:
+    examples = made_beats(240, patients=240)
+    half = np.flatnonzero(examples.labels == 1)[::2]
+    signals = examples.signals.copy()
+    signals[half] += 1.0
+    found = {each.id: each for each in _looked_at(replace(examples, signals=signals), lambda x: x.mean(1) - 0.5)}
+    assert found["confounders.offset"].state == "not run"
+    assert "six of them each" in found["confounders.offset"].why_not
+    assert found["confounders.spike"].state == "clear"
+
+
+def test_a_sign_in_few_patients_is_not_said_to_be_nowhere() -> None:
+    examples = made_beats(480, patients=12)
+    patients, v = examples.column("patient").astype(str), examples.labels == 1
+    marked = np.flatnonzero(v & (patients == np.unique(patients)[0]))
+    signals = examples.signals.copy()
+    signals[marked] = find_sign("mains").put(examples.take(marked), 0.4, np.random.default_rng(0)).signals
+    (said,) = [
+        each for each in _looked_at(replace(examples, signals=signals), lambda x: x.mean(1)) if each.id == "confounders.mains"
+    ]
+    assert said.state == "clear"
+    assert "in too few patients" in said.what
 
 
 def test_the_share_is_that_of_a_plain_count() -> None:

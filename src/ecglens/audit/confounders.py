@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ecglens.analysis.intervals import ratio_over_patients
 from ecglens.analysis.origin import drawn_evenly
 from ecglens.audit.finding import Finding, Measure, clear, found, not_run
-from ecglens.audit.presence import FEW, Presence, is_there, present
+from ecglens.audit.presence import FEW, SHARE, Presence, is_there, present
 from ecglens.audit.signs import SIGNS, Sign
 from ecglens.audit.subject import Subject
 from ecglens.examples.examples import Examples
@@ -101,11 +101,14 @@ def _of_sign(subject: Subject, sign: Sign, part: Examples, truth: NDArray[np.boo
     if out:
         return out
     if largest[0] < 0:
-        return [not_run(name, "data", what, f"no class has {FEW} examples in which it can be measured")]
+        why = f"no class has {FEW} examples in which it can be measured"
+        two = ", and two patients with six of them each, to tell it from what hearts differ in" if sign.natural else ""
+        return [not_run(name, "data", what, why + two)]
     words = "largest share of a class's examples that have the sign"
-    return [
-        clear(name, "data", f"No class carries the sign {sign.name}.", Measure(largest[0], words, where={"class": largest[1]}))
-    ]
+    told = f"No class carries the sign {sign.name}."
+    if largest[0] >= SHARE:
+        told = f"The sign {sign.name} is in {largest[0]:.0%} of {largest[1]}, but in too few patients to be the class's own."
+    return [clear(name, "data", told, Measure(largest[0], words, where={"class": largest[1]}))]
 
 
 def _finding(subject: Subject, sign: Sign, part: Examples, k: int, here: Presence) -> Finding:
@@ -125,17 +128,27 @@ def _finding(subject: Subject, sign: Sign, part: Examples, k: int, here: Presenc
             examples=ids, do="Keep examples of other classes aside, and audit again.",
         )  # fmt: skip
     how = _how(sign, part, here.rows, subject.examples.take(rows))
-    moved, idle = (_moved(subject, sign, rows, k, strength, how) for strength in (here.strong, here.ordinary))
+    strong, ordinary = (each if sign.signed else max(each, 0.0) for each in (here.strong, here.ordinary))
+    if sign.polar and _moved(subject, sign, rows, k, -strong, how) > _moved(subject, sign, rows, k, strong, how):
+        strong, ordinary = -strong, -ordinary
+    moved, idle = (_moved(subject, sign, rows, k, strength, how) for strength in (strong, ordinary))
     left = _left(subject, sign, part.take(here.rows[:_ASKED]), k, here)
     beside = "" if left is None else f" Taken off {word} that have it, {left:.0%} of them leave."
     if moved >= LIVE and moved - idle >= LIVE / 2:
-        low, high = _moved_interval(subject, sign, rows, k, here.strong, how)
+        low, high = _moved_interval(subject, sign, rows, k, strong, how)
         return found(
             name, "model", "high",
             f"{told}, and the model goes by it: put on examples of other classes, it moves {moved:.0%} of them to {word} "
             f"({idle:.0%} at the level of the other {word}).{beside}",
             Measure(moved, f"share of {len(rows)} examples of other classes that the sign moves to {word}", low, high, where),
             examples=ids, do=f"Record or clean {word} like the rest, or give the sign to all classes alike, and train again.",
+        )  # fmt: skip
+    if left is not None and left >= LIVE and not sign.natural:
+        return found(
+            name, "model", "medium",
+            f"{told}. Put on examples of other classes, it moves {moved:.0%} of them to {word} ({idle:.0%} at the level of "
+            f"the other {word}), but taken off {word} that have it, {left:.0%} of them leave: the model leans on it there.",
+            there, examples=ids, do=f"Record or clean {word} like the rest, and train again.",
         )  # fmt: skip
     return found(
         name, "data", "low",
@@ -185,14 +198,17 @@ def _moved_interval(subject: Subject, sign: Sign, rows: Rows, k: int, strength: 
 
 def _left(subject: Subject, sign: Sign, marked: Examples, k: int, here: Presence) -> float | None:
     """Share of the class's marked examples, said to be of it, that are no longer so when the sign is taken off."""
-    if sign.take_off is None or not len(marked) or (sign.signed and here.strong < (1 if sign.factor else 0)):
+    if sign.take_off is None or not len(marked):
         return None
     said = claims(subject.classifier, marked, k)
     if not said.any():
         return None
-    amount = sign.measure(marked)
-    level = amount / here.strong if sign.factor else np.maximum(amount - here.strong, 0.0)
-    return float((~claims(subject.classifier, sign.take_off(marked, level), k))[said].mean())
+    if sign.signed:  # either way: the opposite of it is put on
+        opposite = 1 / here.strong if sign.factor else -here.strong
+        cleaned = sign.put(marked, opposite, np.random.default_rng([subject.seed, 72]))
+    else:
+        cleaned = sign.take_off(marked, np.maximum(sign.measure(marked) - here.strong, 0.0))
+    return float((~claims(subject.classifier, cleaned, k))[said].mean())
 
 
 def _from_r(examples: Examples) -> NDArray[np.float64] | None:

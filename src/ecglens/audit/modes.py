@@ -53,6 +53,13 @@ def _both(values: Floats, low: float, high: float) -> bool:
     return min(upper, len(values) - upper) >= _LEAST * len(values)
 
 
+def can_be_told(patients: NDArray[np.str_]) -> bool:
+    """Whether enough examples (example,) are of patients who have six or more, two patients at least."""
+    _, counts = np.unique(patients, return_counts=True)
+    many = counts[counts >= _ENOUGH]
+    return len(many) >= 2 and many.sum() >= _HALF * len(patients)
+
+
 def two_modes(values: Floats, patients: NDArray[np.str_]) -> Modes | None:
     """The two kinds of values (example,) within patients (example,); None where there are not two, or it cannot be told.
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecglens.analysis.intervals import ratio_over_patients
-from ecglens.audit.modes import two_modes
+from ecglens.audit.modes import can_be_told, two_modes
 from ecglens.audit.sign_measures import Floats
 from ecglens.audit.signs import Sign
 from ecglens.training.metrics import ranking_scores
@@ -16,7 +16,7 @@ from ecglens.training.metrics import ranking_scores
 Rows = NDArray[np.int64]
 FEW = 20  # examples of a class, or of the others, below which nothing is said of it
 _OWN = 5  # examples of other classes that say what is usual in a patient
-_SHARE = 0.08  # of a class's examples that have a sign
+SHARE = 0.08  # of a class's examples that have a sign
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,8 @@ def _in_two_kinds(
     """What one of two kinds has more than the other, as long as the other classes are not of two such kinds themselves."""
     known = ~np.isnan(level)
     mine, rest = known & positive, known & ~positive
+    if not can_be_told(patients[mine]):
+        return []
     modes, theirs = two_modes(level[mine], patients[mine]), two_modes(level[rest], patients[rest])
     least, none = _least(sign), _strength(sign, 0.0)
     nothing = Presence(0.0, 0.0, 0.0, 0.5, none, none, np.empty(0, np.int64), "")
@@ -141,4 +143,4 @@ def _usual(level: Floats, positive: NDArray[np.bool_], patients: NDArray[np.str_
 
 def is_there(here: Presence) -> bool:
     """Whether the class has the sign: in 8 % of its examples, and in 2 % by the interval over patients (if any)."""
-    return here.share >= _SHARE and (np.isnan(here.low) or here.low > _SHARE / 4)
+    return here.share >= SHARE and (np.isnan(here.low) or here.low > SHARE / 4)

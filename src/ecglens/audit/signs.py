@@ -29,7 +29,8 @@ class Sign:
     take_off(examples, level): the examples with at most `level` (a number, or one each) of it left, None where that cannot be
     done. place(examples): the sample (example,) at which it is, where it has one. width(examples): the samples that it lasts,
     where `put` takes a width (else it draws one). natural: hearts differ in it, too; signed:
-    too little is a sign as well; factor: strengths multiply (1 is none) and do not add; least: below this it has no name.
+    too little is a sign as well; polar: it may point either way, and `measure` does not tell which; factor: strengths multiply
+    (1 is none) and do not add; least: below this it has no name.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Sign:
     width: Measure | None = None
     natural: bool = False
     signed: bool = False
+    polar: bool = False
     factor: bool = False
     least: float = 0.0
 
@@ -227,13 +229,13 @@ def _put_muscle(examples: Examples, strength: float, rng: Generator, at: At = No
 SIGNS = (
     Sign("mains", "mV at 50 Hz", of.mains(50.0), _put_mains(50.0), _take_off_mains(50.0), least=0.02),
     Sign("mains-60", "mV at 60 Hz", of.mains(60.0), _put_mains(60.0), _take_off_mains(60.0), least=0.02),
-    Sign("spike", "mV", of.spike, _put_spike, _take_off_spike, of.spike_place, of.spike_width, least=0.15),
+    Sign("spike", "mV", of.spike, _put_spike, _take_off_spike, of.spike_place, of.spike_width, polar=True, least=0.15),
     Sign("offset", "mV", of.offset, _put_offset, _take_off_offset, natural=True, signed=True, least=0.1),
     Sign("gain", "times", of.gain, _put_gain, _take_off_gain, natural=True, signed=True, factor=True, least=1.15),
     Sign("lead-swap", "of the way", lead_swap, _put_swap, natural=True, least=0.5),
     Sign("clip", "ms", of.clip, _put_clip, None, of.clip_place, least=15.0),
     Sign("padding", "ms", of.padding, _put_padding, None, of.padding_place, natural=True, least=20.0),
-    Sign("edge-mark", "mV", of.edge_mark, _put_edge_mark, _take_off_edge_mark, of.edge_place, least=0.1),
+    Sign("edge-mark", "mV", of.edge_mark, _put_edge_mark, _take_off_edge_mark, of.edge_place, polar=True, least=0.1),
     Sign("wander", "mV", of.wander, _put_wander, natural=True, least=0.15),
     Sign("muscle", "mV", of.muscle, _put_muscle, natural=True, least=0.02),
 )

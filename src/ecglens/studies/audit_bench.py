@@ -121,7 +121,10 @@ def one(cell: Cell, source: Examples, seed: int) -> dict[str, Any]:
 def _expect_same(out: Path, seed: int) -> None:
     about = out / "bench.json"
     if about.is_file():
-        there = json.loads(about.read_text(encoding="utf-8")).get("seed")
+        try:
+            there = json.loads(about.read_text(encoding="utf-8"))["seed"]
+        except (ValueError, KeyError, TypeError):
+            raise EcglensError(f"{about} is damaged; choose another --out") from None
         if there != seed:
             raise EcglensError(f"{out} is a benchmark of seed {there}, not {seed}; choose another --out")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
