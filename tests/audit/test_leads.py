@@ -190,3 +190,54 @@ def test_configurations_spread_over_classes_and_those_of_one_patient_are_clear()
         assert one.state == CLEAR
     (one,) = lead_configuration(_with_leads(["I,II"] * 180, labels, patients)).findings
     assert (one.state, one.what) == (CLEAR, "All examples were recorded in I, II.")
+
+
+def test_a_class_of_one_patient_does_not_hide_one_that_is_tied_to_its_leads() -> None:
+    labels = np.repeat([0, 1, 2], 60)
+    patients = np.array([f"p{k % 30}" for k in range(180)])
+    spread = np.where(np.arange(180) % 2, "MLII, V1", "MLII, V2").astype(object)
+    names = spread.copy()
+    patients[labels == 1], names[labels == 1] = "alone", "V1, V2"
+    names[(labels == 2) & (np.arange(180) % 4 > 0)] = "V5, V6"
+    (one,) = lead_configuration(_with_leads(names.tolist(), labels, patients)).findings
+    assert (one.state, one.severity, one.where) == (FOUND, "medium", {"class": "P", "leads": "V5, V6"})
+    assert one.number == pytest.approx(0.75)
+    assert one.low < 0.75 < one.high
+    names[labels == 2] = spread[labels == 2]
+    (one,) = lead_configuration(_with_leads(names.tolist(), labels, patients)).findings
+    assert (one.state, one.low is None) == (CLEAR, False)
+    assert "Of V it is not told" in one.what
+    two = np.where(labels == 1, 1, 0)
+    (one,) = lead_configuration(_with_leads(names.tolist(), two, np.where(two == 1, "alone", "other"))).findings
+    assert (one.state, "one patient" in one.why_not) == (NOT_RUN, True)
+
+
+def test_the_interval_of_lead_shares_is_of_the_difference() -> None:
+    # all of V in one configuration; in the others it is the patients that decide, so that the difference moves with them
+    labels = np.repeat([0, 1], 60)
+    patients = np.array([f"{'nv'[k // 60]}{k % 6}" for k in range(120)])
+    rest = np.where(np.arange(120) % 2, "MLII, V1", "MLII, V2")
+    names = np.where((labels == 1) | (patients == "n0"), "V5, V6", rest)
+    (one,) = lead_configuration(_with_leads(names.tolist(), labels, patients)).findings
+    assert one.number == pytest.approx(5 / 6)
+    assert one.low < 5 / 6 < one.high
+
+
+class _Always(nn.Module):
+    """The first class, or the only one, whatever is shown."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.n = n
+
+    def forward(self, x):
+        return torch.ones(len(x), 1) * torch.arange(self.n, 0, -1.0)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_model_that_always_says_one_thing_is_not_asked_for_leads(n: int) -> None:
+    examples = _beats()
+    if n == 1:
+        examples = replace(examples, classes=examples.classes[:1], labels=np.zeros(len(examples), np.int64))
+    (one,) = lead_order(_subject(examples, _Always(n))).findings
+    assert (one.state, "the same" in one.why_not) == (NOT_RUN, True)

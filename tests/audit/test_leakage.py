@@ -121,3 +121,33 @@ def test_beats_are_too_short_to_be_known_again() -> None:
     found = shared_signals(subject([0, 1], ["a", "b"], split=sides("tx")))
     assert found.state == NOT_RUN
     assert "5 s" in found.why_not
+
+
+def test_leads_that_fingerprints_do_not_know_are_not_compared() -> None:
+    of = _twelve(4, None, "ttxx", None)
+    assert "4 of 4 could be compared" in shared_signals(of).what
+    same = np.repeat(of.examples.signals[:1], 4, axis=0)
+    examples = replace(of.examples, signals=same, leads=tuple(f"x{lead}" for lead in LEADS))
+    unknown = replace(of, examples=examples, classifier=tiny(examples))
+    prints = fingerprints([Recording("", "there/1", "", irregular(10, seed=1), 250.0, LEADS, no_marks())])
+    mlii = fingerprints([Recording("", "mit/1", "", irregular(10, seed=1)[:1], 250.0, ("MLII",), no_marks())])
+    for said in (
+        shared_signals(unknown),
+        signals_elsewhere(replace(unknown, elsewhere=lambda: {"there": prints})),
+        signals_elsewhere(replace(of, elsewhere=lambda: {"mit": mlii})),
+    ):
+        assert (said.state, "V1 to V6" in said.why_not) == (NOT_RUN, True)
+    both = signals_elsewhere(replace(of, elsewhere=lambda: {"there": prints, "mit": mlii}))
+    assert (both.number, "4 of 4 could be compared, and none with mit" in both.what) == (1, True)
+
+
+def test_columns_are_not_cast_anew_for_each_shared_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ecglens.examples.examples import Examples
+
+    asked: list[str] = []
+    column = Examples.column
+    monkeypatch.setattr(Examples, "column", lambda self, name: (asked.append(name), column(self, name))[1])
+    who = [str(k) for k in range(40)]
+    of = subject([0] * 80, who * 2, records=[f"r{k}" for k in range(80)], split=sides("t" * 40 + "x" * 40))
+    assert "0 (records r0 and r40), 1 (records r1 and r41)" in shared_patients(of).what
+    assert len(asked) < 10

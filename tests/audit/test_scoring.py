@@ -30,6 +30,8 @@ def test_absent_classes_in_a_macro_average_are_seen_by_the_number_that_is_report
     assert found.number == pytest.approx(present - over_all)
     assert absent_classes(_answered(_TRUTH, _SAID, {"headline.macro_f1": present})).state == CLEAR
     assert absent_classes(_answered(_TRUTH, _SAID, {})).state == NOT_RUN
+    neither = absent_classes(_answered(_TRUTH, _SAID, {"headline.macro_f1": 0.123, "headline.macro_recall": 0.775}))
+    assert (neither.state, "macro f1 0.123 is neither" in neither.why_not) == (NOT_RUN, True)
     with_a = np.append(_TRUTH[:-1], 2)
     assert absent_classes(_answered(with_a, _SAID, {"headline.macro_f1": 0.5})).what == "Every class has a test example."
 
@@ -87,3 +89,35 @@ def test_thresholds_that_are_the_best_for_the_test_set_were_chosen_on_it(seed: i
 
 def test_without_thresholds_or_classes_enough_it_is_not_run() -> None:
     assert thresholds_from_test(_answered(_TRUTH, _SAID, {})).state == NOT_RUN
+
+
+def test_classes_for_which_any_threshold_is_the_best_do_not_count() -> None:
+    from dataclasses import replace
+
+    of = _several(0, False)
+    truth = of.truth
+    perfect = np.where(truth, 0.9, 0.1) + 0.05 * np.random.default_rng(1).random(truth.shape)
+    assert thresholds_from_test(replace(of, probabilities=perfect, answered=truth)).state == NOT_RUN
+    # a label that is wrong and far below, so that no threshold is without error and many are the best
+    coarse = np.where(truth, 0.8, 0.2)
+    for k in range(3):
+        coarse[np.flatnonzero(truth[:, k])[0], k] = 0.01
+    said = thresholds_from_test(replace(of, probabilities=coarse, answered=coarse >= 0.5))
+    assert (said.state, "few others" in said.why_not) == (NOT_RUN, True)
+
+
+def test_beside_the_commonest_answer_it_takes_patients_and_classes() -> None:
+    from dataclasses import replace
+
+    of = _answered(_TRUTH, _SAID, {})
+    alone = replace(of.examples, table=of.examples.table.assign(patient="a"))
+    first = np.arange(30)
+    hot = replace(of.examples, multi_hot=of.truth, labels=np.full(50, -1))
+    for lacking, text in (
+        (replace(of, examples=alone), "one patient"),
+        (replace(of, asked=first, probabilities=of.probabilities[:30]), "one class"),
+        (replace(of, examples=hot), "several classes"),
+        (replace(of, asked=first[:0], probabilities=of.probabilities[:0]), "no answers"),
+    ):
+        said = better_than_lazy(lacking)
+        assert (said.state, text in said.why_not) == (NOT_RUN, True), text

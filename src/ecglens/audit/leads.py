@@ -18,6 +18,7 @@ from ecglens.audit.sign_measures import recorded
 from ecglens.audit.subject import Subject
 from ecglens.examples.examples import Examples
 from ecglens.models.classifier import Classifier
+from ecglens.training.metrics import patient_draws
 
 Wiring = dict[str, tuple[str, float]]  # lead to the one whose signal it then shows, and the factor
 _LIMB: dict[str, Wiring] = {
@@ -88,8 +89,8 @@ def lead_order(subject: Subject) -> Answer:
 
     Low: none does, so that the model cannot tell leads apart and a map by lead says nothing. Medium: the examples hold the
     same leads in two orders, and that exchange changes a fifth of the answers. That electrodes on wrong places change answers
-    is told, and is no flaw by itself. Table "lead_order": swap, kind, n, patients, changed, low, high (95 % over
-    patients), most: what becomes of most.
+    is told, and is no flaw by itself. Not run where all answers are the same. Table "lead_order": swap, kind, n, patients,
+    changed, low, high (95 % over patients), most: what becomes of most.
     """
     name, what = "model.lead-order", "Whether the answer depends on the order of leads"
     leads = tuple(place.name for place in recorded(subject.examples))
@@ -104,12 +105,18 @@ def lead_order(subject: Subject) -> Answer:
     if why:
         return Answer([not_run(name, "model", what, why)])
     part = subject.examples.take(rows)
-    table = _table(subject, part, swaps(leads))
-    return Answer([_order_finding(subject, part, table)], {"lead_order": table})
+    before = answers(subject.classifier, part)
+    table = _table(subject, part, before, swaps(leads))
+    if (before == before[0]).all() and table["changed"].max() <= _DEPENDS:
+        # a model that says one thing whatever it is shown does not show whether it tells leads apart
+        one = not_run(name, "model", what, f"all {len(rows)} answers are the same, so that none can tell leads apart")
+    else:
+        one = _order_finding(subject, part, table)
+    return Answer([one], {"lead_order": table})
 
 
-def _table(subject: Subject, part: Examples, wirings: list[Swap]) -> pd.DataFrame:
-    before, patients = answers(subject.classifier, part), part.column("patient").astype(str)
+def _table(subject: Subject, part: Examples, before: NDArray[np.bool_], wirings: list[Swap]) -> pd.DataFrame:
+    patients = part.column("patient").astype(str)
     out = []
     for swap, moved in [*((each, rewired(part, each.wiring)) for each in wirings), *_any_order(subject, part, len(wirings))]:
         after = answers(subject.classifier, moved)
@@ -201,8 +208,9 @@ def lead_configuration(subject: Subject) -> Answer:
     """Were the examples of a class recorded in other leads than those of the others?
 
     By "lead_names" of the examples. Medium: a configuration is in a class more often than in the others by half of the
-    examples (patients' interval above a quarter); low: by a quarter (above 0), or records have the leads of others in another
-    order. Table "lead_configurations": class, leads, n, patients, share of the class, share of the others.
+    examples (interval of the difference, over patients, above a quarter); low: by a quarter (above 0), or records have the
+    leads of others in another order. Table "lead_configurations": class, leads, n, patients, share of the class, share of the
+    others.
     """
     name, what = "data.lead-configuration", "Whether a class is tied to the leads that were recorded"
     leads = np.array([", ".join(each) for each in _leads_of(subject.examples)])
@@ -211,7 +219,7 @@ def lead_configuration(subject: Subject) -> Answer:
     if set(leads) == {""}:
         return Answer([not_run(name, "data", what, "no example says which leads it was recorded with")])
     kinds, truth, patients = sorted(set(leads.tolist())), subject.truth, subject.patients
-    rows, worst = [], None
+    rows, more = [], []
     for k, word in enumerate(subject.examples.classes):
         mine = truth[:, k]
         for kind in kinds:
@@ -224,44 +232,76 @@ def lead_configuration(subject: Subject) -> Answer:
                 "share of the class": share, "share of the others": rest,
             }  # fmt: skip
             rows.append(there)
-            if min(mine.sum(), (~mine).sum()) < _FEW or share <= rest:
-                continue
-            low, high = ratio_over_patients(
-                has[mine, None].astype(float), np.ones((int(mine.sum()), 1)), patients[mine], seed=subject.seed
-            )
-            if worst is None or share - rest > worst[0].value:
+            if min(mine.sum(), (~mine).sum()) >= _FEW and share > rest:
+                low, high = _difference(has, mine, patients, subject.seed)
                 words = f"share of {word} recorded in {kind}, less that of the other classes"
-                at = {"class": word, "leads": kind}
-                more = Measure(share - rest, words, float(low[0]) - rest, float(high[0]) - rest, at)
-                worst = (more, share, rest, has & mine)
-    one = _configuration_finding(subject, kinds, worst)
+                more.append(_More(Measure(share - rest, words, low, high, {"class": word, "leads": kind}), share, rest))
+    one = _configuration_finding(subject, kinds, more, leads)
     return Answer([one], {"lead_configurations": pd.DataFrame(rows)} if len(kinds) > 1 else {})
 
 
-def _configuration_finding(
-    subject: Subject, kinds: list[str], worst: tuple[Measure, float, float, NDArray[np.bool_]] | None
-) -> Finding:
+@dataclass(frozen=True)
+class _More:
+    """A class that has a lead configuration more often than the others: by how much, its share and theirs."""
+
+    by: Measure
+    share: float
+    rest: float
+
+    @property
+    def rank(self) -> int:
+        """2 where the class is tied to the leads, 1 where it leans to them, else 0, as without an interval."""
+        if self.by.low is None:
+            return 0
+        return 2 if self.by.value >= _TIED and self.by.low > _LEANS else int(self.by.value >= _LEANS and self.by.low > 0)
+
+
+def _difference(
+    has: NDArray[np.bool_], mine: NDArray[np.bool_], patients: NDArray[np.str_], seed: int
+) -> tuple[float, float] | tuple[None, None]:
+    """95 % over patients of the share of `has` in `mine` less that in the rest; None with one patient on either side."""
+    if min(len(np.unique(patients[mine])), len(np.unique(patients[~mine]))) < 2:
+        return None, None
+    names, who = np.unique(patients, return_inverse=True)
+    draws = patient_draws(len(names), 1000, seed)
+    ups, downs = ([draws @ np.bincount(who[of], minlength=len(names)) for of in both]
+                  for both in ((has & mine, has & ~mine), (mine, ~mine)))  # fmt: skip
+    drawn = (downs[0] > 0) & (downs[1] > 0)
+    low, high = np.percentile(ups[0][drawn] / downs[0][drawn] - ups[1][drawn] / downs[1][drawn], [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _configuration_finding(subject: Subject, kinds: list[str], more: list[_More], leads: NDArray[np.str_]) -> Finding:
     name = "data.lead-configuration"
     turned = _turned(subject)
     order = "" if turned is None else f" The leads of {turned[0]} are in another order than those of the rest."
     do = "Give the model leads by name and in one order, or one configuration alone; compare classes within a configuration."
-    if worst is not None:
-        more, share, rest, rows = worst
-        tied = more.low is not None and more.value >= _TIED and more.low > _LEANS
-        leans = more.low is not None and more.value >= _LEANS and more.low > 0
-        if tied or leans:
-            where = more.where
-            return found(
-                name, "data", "medium" if tied else "low",
-                f"{share:.0%} of {where['class']} were recorded in {where['leads']}, against {rest:.0%} of the other classes: "
-                f"the leads alone tell something of the class.{order}",
-                more, examples=subject.some_ids(np.flatnonzero(rows)), do=do,
-            )  # fmt: skip
+    # a large difference of one patient must not hide a smaller one that is sure
+    worst = max(more, key=lambda each: (each.rank, each.by.low is not None, each.by.value), default=None)
+    if worst is not None and worst.rank:
+        where = worst.by.where
+        rows = subject.truth[:, subject.examples.classes.index(where["class"])] & (leads == where["leads"])
+        return found(
+            name, "data", "medium" if worst.rank == 2 else "low",
+            f"{worst.share:.0%} of {where['class']} were recorded in {where['leads']}, against {worst.rest:.0%} of the other "
+            f"classes: the leads alone tell something of the class.{order}",
+            worst.by, examples=subject.some_ids(np.flatnonzero(rows)), do=do,
+        )  # fmt: skip
     if turned is not None:
         share = len(turned[1]) / len(subject.examples)
         measure = Measure(share, "share of the examples whose leads are those of others in another order")
         return found(name, "data", "low", order.strip(), measure, examples=subject.some_ids(turned[1]), do=do)
     if len(kinds) == 1:
         return clear(name, "data", f"All examples were recorded in {kinds[0]}.", Measure(1.0, "lead configurations"))
-    measure = worst[0] if worst is not None else Measure(float(len(kinds)), "lead configurations")
-    return clear(name, "data", f"There are {len(kinds)} lead configurations, and no class is tied to one.", measure)
+    alone = sorted({each.by.where["class"] for each in more if each.by.low is None and each.by.value >= _LEANS})
+    if alone and worst is not None and worst.by.low is None:
+        what = "Whether a class is tied to the leads that were recorded"
+        return not_run(
+            name, "data", what, f"{', '.join(alone)} or all the others are of one patient, so it may be the patient's"
+        )
+    known = worst is not None and worst.by.low is not None
+    measure = worst.by if worst is not None and known else Measure(float(len(kinds)), "lead configurations")
+    but = f" Of {', '.join(alone)} it is not told: one patient has the class, or all others." if alone else ""
+    return clear(
+        name, "data", f"There are {len(kinds)} lead configurations, and no class is seen to be tied to one.{but}", measure
+    )

@@ -17,6 +17,7 @@ from ecglens.recordings.twelve_record import no_marks
 _FEW = 8  # examples named in a finding
 _NOTHING_CHOSEN = "Nothing was chosen by the validation examples."
 _LONG_ENOUGH = 5.0  # s, of which a signal can be told from all others
+_NO_LEADS = "no two records have a signal in one of the leads that are compared (I, II, V1 to V6)"
 _RARE = 10  # examples of a class, below which its absence says nothing
 _EXPECTED = 5  # examples that would validate by chance alone, below which none may be chance
 
@@ -44,8 +45,11 @@ def shared_patients(subject: Subject) -> Finding:
 
 def _records_of(subject: Subject, patients: list[str]) -> list[str]:
     """Each patient with the records under which the patient goes; first those who have several, whom names do not show."""
-    records = subject.examples.column("record").astype(str)
-    mine = {patient: sorted(set(records[subject.patients == patient])) for patient in patients}
+    of, records = subject.patients, subject.examples.column("record").astype(str)
+    rows = np.flatnonzero(np.isin(of, patients))
+    mine: dict[str, list[str]] = {}
+    for patient, record in sorted(set(zip(of[rows].tolist(), records[rows].tolist(), strict=True))):
+        mine.setdefault(patient, []).append(record)
     return [
         patient if len(mine[patient]) == 1 else f"{patient} (records {' and '.join(mine[patient][:4])})"
         for patient in sorted(patients, key=lambda patient: -len(mine[patient]))
@@ -146,16 +150,21 @@ def shared_signals(subject: Subject) -> Finding:
     parts = _parts(subject)
     if len(parts) < 2:
         return not_run(name, "data", what, "there is one database and one side")
+    n = sum(_comparable(one, [other for other in parts if other is not one]) for one in parts)
+    if not n:
+        return not_run(name, "data", what, _NO_LEADS)
+    compared = f"{n} of {sum(len(part.records) for part in parts)} could be compared"
     pairs: list[SameSignal] = []
     for one, other in combinations(parts, 2):
         pairs += same_signals(one, other)
     pairs = [pair for pair in pairs if pair.first != pair.second]
     measure = Measure(float(len(pairs)), "pairs of records with one signal (correlation of .95 or more)")
     if not pairs:
-        return clear(name, "data", "No two records of different sides or databases have one signal.", measure)
+        return clear(name, "data", f"No two records of different sides or databases have one signal; {compared}.", measure)
     told = _listed([f"{pair.first} and {pair.second}" for pair in pairs])
     return found(
-        name, "data", "medium", f"{len(pairs)} pairs of records have one signal under two names: {told}.", measure,
+        name, "data", "medium",
+        f"{len(pairs)} pairs of records have one signal under two names ({compared}): {told}.", measure,
         examples=[pair.first for pair in pairs[:_FEW]], do="Leave one of each pair out, or keep both on one side.",
     )  # fmt: skip
 
@@ -170,21 +179,34 @@ def signals_elsewhere(subject: Subject) -> Finding:
     if not others:
         return not_run(name, "data", what, "there is no further database of such records at hand")
     mine = together(_parts(subject))
+    unlike = [other for other, prints in others.items() if not _comparable(mine, [prints])]
+    others = {other: prints for other, prints in others.items() if other not in unlike}
+    if not others:
+        return not_run(name, "data", what, _NO_LEADS)
+    compared = f"{_comparable(mine, list(others.values()))} of {len(mine.records)} could be compared"
+    compared += f", and none with {', '.join(unlike)}" if unlike else ""
     pairs = {other: same_signals(mine, prints) for other, prints in others.items()}
     n = sum(len(each) for each in pairs.values())
     count = Measure(float(n), f"records that are in {' or '.join(others)}, too (correlation of .95 or more)")
     if not n:
-        return clear(name, "data", f"No record is in {', '.join(others)}, too.", count)
+        return clear(name, "data", f"No record is in {', '.join(others)}, too; {compared}.", count)
     told = "; ".join(
         f"{len(each)} in {other}: " + _listed([f"{pair.first} is {pair.second}" for pair in each])
         for other, each in pairs.items() if each
     )  # fmt: skip
     return found(
         name, "data", "low",
-        f"Records of this run are in other databases, under other names ({told}). A test there is none on new patients.",
+        f"Records of this run are in other databases, under other names ({told}; {compared}). A test there is none on "
+        "new patients.",
         count, examples=[pair.first for each in pairs.values() for pair in each][:_FEW],
         do="Leave these records out before the model is tested there.",
     )  # fmt: skip
+
+
+def _comparable(one: Fingerprints, others: list[Fingerprints]) -> int:
+    """How many records of one have a signal in a lead in which one of the others has; what has none is like nothing."""
+    there = np.any([other.signals.any((0, 2)) for other in others], axis=0)
+    return int((one.signals.any(2) & there).any(1).sum())
 
 
 def _parts(subject: Subject) -> list[Fingerprints]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ecglens.analysis.intervals import mean_over_patients
 from ecglens.audit.finding import Finding, Measure, clear, found, not_run
 from ecglens.audit.subject import Subject
-from ecglens.training.metrics import class_scores, patient_draws
+from ecglens.training.metrics import class_scores
 
 _METRICS = ("precision", "recall", "f1")
 _CLOSE = 1e-4
+_PLATEAU = 0.1  # share of the thresholds that are all the best, above which a threshold may be best unchosen
 
 
 def absent_classes(subject: Subject) -> Finding:
@@ -31,6 +33,11 @@ def absent_classes(subject: Subject) -> Finding:
         over_all, over_present = float(scores[metric].mean()), float(scores[metric][there].mean())
         if abs(value - over_all) < _CLOSE < abs(value - over_present):
             counted.append((over_present - over_all, metric, over_all, over_present))
+    odd = [f"{metric} {value:.3f}" for metric, value in reported.items()
+           if not abs(value - float(scores[metric][there].mean())) < _CLOSE]  # fmt: skip
+    if not counted and odd:
+        why = f"the reported macro {', '.join(odd)} is neither the mean over all classes nor that over those of the test set"
+        return not_run(name, "recipe", what, why)
     if not counted:
         told = f"{', '.join(absent)}: no test example; the macro averages leave them out."
         return clear(name, "recipe", told, Measure(0.0, words))
@@ -73,16 +80,24 @@ def metrics_of_one_class(subject: Subject) -> Finding:
 def better_than_lazy(subject: Subject) -> Finding:
     """Is the model better than one that always says the commonest class?"""
     name, what = "scoring.lazy-answer", "Accuracy beside that of the commonest answer"
-    if subject.asked is None or subject.probabilities is None or subject.answered is not None:
-        return not_run(name, "model", what, "no answers to test examples are known, or records may be of several classes")
+    if subject.asked is None or subject.probabilities is None or not len(subject.asked):
+        return not_run(name, "model", what, "no answers to test examples are known")
+    if subject.answered is not None or subject.examples.multi_hot is not None:
+        return not_run(name, "model", what, "records may be of several classes")
+    if len(np.unique(subject.examples.labels[subject.asked])) < 2:
+        return not_run(name, "model", what, "the test examples are of one class, which always saying it gets all right")
+    if len(np.unique(subject.patients[subject.asked])) < 2:
+        return not_run(name, "model", what, "the test examples are of one patient; chance is told from several")
     truth, said = subject.examples.labels[subject.asked], subject.probabilities.argmax(1)
     usual = int(np.bincount(truth).argmax())
     gain = (said == truth).astype(float) - (truth == usual)
-    low, high = _mean_interval(gain, subject.patients[subject.asked], subject.seed)
+    low, high = (
+        float(end[0]) for end in mean_over_patients(gain[:, None], subject.patients[subject.asked], seed=subject.seed)
+    )
     word = subject.examples.classes[usual]
     told = f"accuracy {np.mean(said == truth):.3f}; always {word}: {np.mean(truth == usual):.3f}"
     gained = Measure(float(gain.mean()), f"accuracy above that of always saying {word}", low, high)
-    if gained.value > 0 and not low <= 0:
+    if gained.value > 0 and low > 0:
         return clear(name, "model", f"Better than the commonest answer ({told}).", gained)
     beside = "is no better than" if gained.value <= 0 else "cannot be told from"
     return found(
@@ -93,7 +108,10 @@ def better_than_lazy(subject: Subject) -> Finding:
 
 
 def thresholds_from_test(subject: Subject) -> Finding:
-    """Thresholds that are the best ones of the very records that are scored."""
+    """Thresholds that are the best ones of the very records that are scored.
+
+    Of classes that are told apart without error, or of which many thresholds are the best, any threshold may be: left out.
+    """
     name, what = "scoring.thresholds-from-test", "Thresholds chosen on the test set"
     thresholds = subject.classifier.thresholds
     if subject.asked is None or subject.probabilities is None or subject.answered is None or thresholds is None:
@@ -102,8 +120,12 @@ def thresholds_from_test(subject: Subject) -> Finding:
     often = [k for k in range(truth.shape[1]) if 5 <= truth[:, k].sum() <= len(truth) - 5]
     if len(often) < 3:
         return not_run(name, "recipe", what, f"{len(often)} classes have five test records; three are needed")
-    best = [k for k in often if _f1_at_best(truth[:, k], subject.probabilities[:, k])
-            <= _f1(truth[:, k], subject.answered[:, k]) + 1e-9]  # fmt: skip
+    top = {k: _f1_at_best(truth[:, k], subject.probabilities[:, k]) for k in often}
+    often = [k for k in often if top[k][0] < 1 and top[k][1] <= _PLATEAU]
+    if len(often) < 3:
+        why = f"{len(often)} classes have a best threshold that few others equal on the test records; three are needed"
+        return not_run(name, "recipe", what, why)
+    best = [k for k in often if top[k][0] <= _f1(truth[:, k], subject.answered[:, k]) + 1e-9]
     words = "share of the classes whose threshold is the best possible one for the test records"
     share = Measure(len(best) / len(often), words, where={"classes": ", ".join(subject.examples.classes[k] for k in best)})
     if share.value < 0.8:
@@ -136,25 +158,15 @@ def _reported_macros(subject: Subject) -> dict[str, float]:
     return {metric: float(value) for metric, value in values.items() if isinstance(value, int | float)}
 
 
-def _mean_interval(values: NDArray[np.float64], patients: NDArray[np.str_], seed: int) -> tuple[float, float]:
-    names, who = np.unique(patients, return_inverse=True)
-    if len(names) < 2:
-        return float("nan"), float("nan")
-    sums, counts = np.bincount(who, values), np.bincount(who)
-    draws = patient_draws(len(names), 1000, seed)
-    low, high = np.percentile(draws @ sums / (draws @ counts), [2.5, 97.5])
-    return float(low), float(high)
-
-
 def _f1(truth: NDArray[np.bool_], said: NDArray[np.bool_]) -> float:
     total = truth.sum() + said.sum()
     return float(2 * (truth & said).sum() / total) if total else 0.0
 
 
-def _f1_at_best(truth: NDArray[np.bool_], probability: NDArray[np.floating]) -> float:
-    """The largest F1 of any threshold."""
+def _f1_at_best(truth: NDArray[np.bool_], probability: NDArray[np.floating]) -> tuple[float, float]:
+    """The largest F1 of any threshold, and which share of the distinct probabilities give it as thresholds."""
     order = np.argsort(-probability, kind="stable")
     hits = np.cumsum(truth[order])
     ends = np.append(np.diff(probability[order]) != 0, True)
-    f1 = 2 * hits / (np.arange(1, len(order) + 1) + truth.sum())
-    return float(f1[ends].max())
+    f1 = (2 * hits / (np.arange(1, len(order) + 1) + truth.sum()))[ends]
+    return float(f1.max()), float(np.mean(f1 >= f1.max() - 1e-9))
