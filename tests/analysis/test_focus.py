@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -320,3 +320,48 @@ def test_enrichment_by_the_windows_of_vijayarangan_is_a_focus():
         assert table.loc[name, "focus"] == pytest.approx(theirs.loc[name, "share_of_map"], rel=1e-6)
         assert table.loc[name, "random"] == pytest.approx(theirs.loc[name, "share_of_time"], rel=1e-9)
         assert table.loc[name, "enrichment"] == pytest.approx(theirs.loc[name, "enrichment"], rel=1e-6)
+
+
+def _overlap_slowly(boxes):
+    """Examples in which any two boxes of one name share area, pair by pair."""
+    twice = np.zeros(len(boxes), bool)
+    for a, b in combinations(range(len(boxes.names)), 2):
+        high = np.minimum(boxes.bottom[:, a], boxes.bottom[:, b]) - np.maximum(boxes.top[:, a], boxes.top[:, b])
+        wide = np.minimum(boxes.right[:, a], boxes.right[:, b]) - np.maximum(boxes.left[:, a], boxes.left[:, b])
+        twice |= (high > 1e-9) & (wide > 1e-9) & (boxes.names[a] == boxes.names[b])
+    return twice
+
+
+@FEW
+@given(st.integers(1, 7), st.integers(2, 9), st.integers(0, 10**6))
+def test_boxes_that_overlap_are_those_that_a_slow_look_at_all_pairs_finds(n, count, seed):
+    rng = np.random.default_rng(seed)
+    # few places, so that edges meet, boxes are empty and one lies within another
+    sides = np.sort(rng.integers(0, rng.integers(3, 30), (2, 2, n, count)), axis=1) / 30
+    boxes = Boxes(tuple(rng.choice(["a", "b"], count).tolist()), *sides[0], *sides[1])
+    slow = {name: _overlap_slowly(_named(boxes, name)).sum() for name in dict.fromkeys(boxes.names)}
+    slow = {name: found for name, found in slow.items() if found}
+    maps = np.ones((n, 4, 30), np.float32)
+    if not slow:
+        focus(maps, boxes)
+        return
+    name, found = next(iter(slow.items()))
+    with pytest.raises(EcglensError, match=f"boxes named '{name}' overlap in {found} examples"):
+        focus(maps, boxes)
+
+
+def _named(boxes, name):
+    mine = [k for k, each in enumerate(boxes.names) if each == name]
+    sides = (getattr(boxes, side)[:, mine] for side in ("top", "bottom", "left", "right"))
+    return Boxes((name,) * len(mine), *sides)
+
+
+def test_many_boxes_of_one_name_are_not_compared_pair_by_pair(monkeypatch):
+    compared = []
+    minimum = np.minimum
+    edges = np.linspace(0, 1, 301)
+    band = np.repeat(np.arange(12), 300) / 12
+    boxes = Boxes(("P",) * 3600, band[None], band[None] + 1 / 12, np.tile(edges[:-1], 12)[None], np.tile(edges[1:], 12)[None])
+    monkeypatch.setattr(np, "minimum", lambda a, b: compared.append(a.size) or minimum(a, b))
+    focus(np.ones((1, 12, 300), np.float32), boxes)
+    assert sum(compared) < 50 * 3600  # all pairs would be 1,800 times as many

@@ -241,3 +241,8 @@ def test_ludb_waves_are_the_experts(data_root: Path) -> None:
             inner = [place for _, _, place in drawn if 2000 < place < 3000]
             assert inner
             assert all(min(abs(place / 2 - start) for start in starts) <= 1 for place in inner)
+
+
+def test_of_no_example_there_are_no_regions() -> None:
+    regions = wave_regions(_windows(1).take(np.array([], np.int64)))
+    assert regions.start.shape == regions.stop.shape == (0, len(regions.names))

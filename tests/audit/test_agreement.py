@@ -137,6 +137,8 @@ def test_a_map_that_only_noise_is_like_is_found(method) -> None:
     finding = between_methods(replace(made(), method=method("made-far", far))).findings[0]
     assert (finding.state, finding.severity) == (FOUND, "low")
     assert finding.high < 0
+    assert "it agrees more with the trivial map '" in finding.what
+    assert "no other method" not in finding.what
 
 
 def test_without_maps_or_with_too_few_nothing_is_run() -> None:

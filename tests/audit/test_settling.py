@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from audit.subjects import subject
+from ecglens.attribution import registry
 from ecglens.attribution.masks import PUBLISHED
+from ecglens.attribution.registry import Card, register
 from ecglens.audit.finding import CLEAR, FOUND, NOT_RUN
 from ecglens.audit.settling import _way, even, settled
 
@@ -50,3 +53,52 @@ def test_maps_that_are_the_same_everywhere_are_named() -> None:
     assert even(_OF).state == NOT_RUN
     pictured = replace(_OF, method="saliency", classifier=replace(_OF.classifier, draws=True))
     assert "pictures" in even(pictured).why_not
+
+
+def test_a_method_that_doubles_its_own_steps_is_asked_at_those_it_took() -> None:
+    made: list[dict] = []
+
+    def kept(batch, steps: int = 4, most_steps: int = 64, tolerance: float = 0.01):
+        """1 + c / steps; the first example is done at once, the others at 32."""
+        made.append({"steps": steps, "most_steps": most_steps})
+        took = torch.tensor([min(steps if row == 0 else max(32, steps), most_steps) for row in batch.rows.tolist()])
+        return torch.ones_like(batch.x) + (8 / took)[:, None, None]
+
+    register("made-doubling", Card("made", "made", "1", True, True, "sample", "all"))(kept)
+    try:
+        found = settled(replace(_OF, method="made-doubling"))
+    finally:
+        registry._REGISTRY.pop("made-doubling")
+    assert found.where == {"method": "made-doubling", "steps": "4 to 32"}
+    # 1 / n: as far again is half of what the second half did
+    assert (found.number, found.high) == pytest.approx((0.5, 0.5))
+    assert {each["steps"] for each in made} == {2, 4, 8, 16, 32, 64}
+    # but for the maps that are shown, exactly as many as are told
+    assert all(each["steps"] == each["most_steps"] for each in made if each != {"steps": 4, "most_steps": 64})
+
+
+def test_pictures_are_not_settled_and_empty_maps_say_neither_where_nor_nowhere() -> None:
+    pictured = replace(_OF, method="integrated-gradients", classifier=replace(_OF.classifier, draws=True))
+    assert "pictures" in settled(pictured).why_not
+
+    def nothing(batch, share: float = 1.0):
+        rows = torch.as_tensor(batch.rows)
+        return batch.gradient * (rows >= share * 12)[:, None, None]
+
+    register("made-nothing", Card("made", "made", "1", True, True, "sample", "all"))(nothing)
+    try:
+        empty = even(replace(_OF, method="made-nothing"))
+        some = even(replace(_OF, method="made-nothing", map_options={"share": 0.25}))
+    finally:
+        registry._REGISTRY.pop("made-nothing")
+    assert (empty.state, empty.why_not) == (NOT_RUN, "the maps are empty: 12 of 12 of made-nothing")
+    assert some.state == CLEAR
+    assert some.number > 0
+    assert "median over 9 examples" in some.in_words
+    assert "3 empty maps of made-nothing left out" in some.in_words
+
+
+def test_without_an_example_nothing_is_settled_or_even() -> None:
+    none = replace(_OF.examples, multi_hot=np.zeros((12, 3), bool))
+    for check in (settled, even):
+        assert "no example" in check(replace(_OF, examples=none, method="integrated-gradients")).why_not

@@ -106,3 +106,12 @@ def test_what_has_no_waves_is_not_run(examples: Examples) -> None:
         for each in wave_findings(subject, table):
             assert each.state == NOT_RUN
             assert text in each.why_not
+
+
+def test_empty_maps_and_no_example_to_explain_are_not_run(examples: Examples, method) -> None:
+    of = _subject(examples, method("made-nothing", 0, 0))
+    for each in wave_findings(of, wave_table(of)):
+        assert (each.state, each.why_not) == (NOT_RUN, "the maps are empty")
+    without = replace(of, examples=replace(examples, multi_hot=np.zeros((len(examples), 2), bool)))
+    for none in (without, replace(of, examples=examples.take(np.array([], np.int64)))):
+        assert wave_table(none) == "there is no example to explain"

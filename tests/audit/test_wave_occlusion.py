@@ -164,3 +164,21 @@ def test_without_method_beats_or_enough_examples_it_is_not_run(examples: Example
     few = Subject("net", of.classifier, examples.take(np.arange(3)), method="saliency")
     for each in (replace(of, method=None), few):
         assert {finding.state for finding in wave_occlusion(each).findings} == {NOT_RUN}
+
+
+def test_empty_maps_and_no_example_to_explain_are_not_run(examples: Examples, method) -> None:
+    of = Subject("net", _classifier(examples, 0, 0, 20), examples, method="saliency")
+
+    def nothing(batch):
+        return torch.zeros_like(batch.x)
+
+    register("made-nothing", Card("made", "made", "1", True, True, "sample", "all"))(nothing)
+    try:
+        empty = wave_occlusion(replace(of, method="made-nothing"))
+    finally:
+        registry._REGISTRY.pop("made-nothing")
+    without = replace(of, examples=replace(examples, multi_hot=np.zeros((len(examples), 2), bool)))
+    none = wave_occlusion(replace(of, examples=examples.take(np.array([], np.int64))))
+    for answer, why in ((empty, "the maps are empty"), (wave_occlusion(without), "no example"), (none, "no example")):
+        assert {each.state for each in answer.findings} == {NOT_RUN}
+        assert all(why in each.why_not for each in answer.findings)

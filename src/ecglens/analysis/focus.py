@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -136,13 +136,28 @@ def _ratio(part: Array, whole: Array) -> Array:
 
 def _expect_apart(boxes: Boxes) -> None:
     """Boxes of one name share no area: what lies in two of them would count twice."""
-    for name in {name for name in boxes.names if boxes.names.count(name) > 1}:
-        for a, b in combinations([k for k, each in enumerate(boxes.names) if each == name], 2):
-            high = np.minimum(boxes.bottom[:, a], boxes.bottom[:, b]) - np.maximum(boxes.top[:, a], boxes.top[:, b])
-            wide = np.minimum(boxes.right[:, a], boxes.right[:, b]) - np.maximum(boxes.left[:, a], boxes.left[:, b])
-            twice = (high > _TOLERANCE) & (wide > _TOLERANCE)
-            if twice.any():
-                raise EcglensError(f"boxes named {name!r} overlap in {twice.sum()} examples; give them names of their own")
+    for name in [name for name, count in Counter(boxes.names).items() if count > 1]:
+        mine = [k for k, each in enumerate(boxes.names) if each == name]
+        twice = _overlap(*(side[:, mine] for side in (boxes.top, boxes.bottom, boxes.left, boxes.right)))
+        if twice.any():
+            raise EcglensError(f"boxes named {name!r} overlap in {twice.sum()} examples; give them names of their own")
+
+
+def _overlap(top: Array, bottom: Array, left: Array, right: Array) -> NDArray[np.bool_]:
+    """Examples in which any two boxes (example, box) share area."""
+    # what has no area shares none; it goes behind all others, where nothing reaches it
+    left = np.where((bottom - top > _TOLERANCE) & (right - left > _TOLERANCE), left, np.inf)
+    order = np.argsort(left, axis=1)
+    top, bottom, left, right = (np.take_along_axis(each, order, axis=1) for each in (top, bottom, left, right))
+    twice = np.zeros(len(left), bool)
+    for on in range(1, left.shape[1]):
+        # where no box reaches the one that begins `on` later, none reaches any that begins after that
+        if not (right[:, :-on] - left[:, on:] > _TOLERANCE).any():
+            break
+        wide = np.minimum(right[:, :-on], right[:, on:]) - left[:, on:]
+        high = np.minimum(bottom[:, :-on], bottom[:, on:]) - np.maximum(top[:, :-on], top[:, on:])
+        twice |= ((wide > _TOLERANCE) & (high > _TOLERANCE)).any(1)
+    return twice
 
 
 def _expect_inside(boxes: Boxes, area: Array, every: tuple[str, ...], within: str) -> None:

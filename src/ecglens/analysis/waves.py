@@ -229,7 +229,7 @@ def _regions(examples: Examples, found: Delineation, labelled: NDArray[np.bool_]
     # beats that an example lacks lie, empty, at the end of its last one
     marks = np.full((n, n_beats, len(edges), n_leads), -1, np.int64)
     marks[row, number] = np.stack(edges, axis=1)[mine]
-    flat = np.maximum.accumulate(marks.reshape(n, -1, n_leads), axis=1)
+    flat = np.maximum.accumulate(marks.reshape(n, n_beats * len(edges), n_leads), axis=1)
     flat = np.clip(flat, first[:, None, None], stop[:, None, None])
     low, high = (np.broadcast_to(each[:, None, None], (n, 1, n_leads)) for each in (first, stop))
     flat = np.concatenate([low, flat, high], axis=1)
@@ -238,8 +238,9 @@ def _regions(examples: Examples, found: Delineation, labelled: NDArray[np.bool_]
     names[-1] = "after"
     kept = [k for k, name in enumerate(names) if name]
     offset = np.array([place.offset for place in examples.places], np.int64)
-    starts = (flat[:, :-1] + offset)[:, kept].reshape(n, -1)
-    stops = (flat[:, 1:] + offset)[:, kept].reshape(n, -1)
+    # sizes in full: of no example numpy cannot tell what -1 stands for
+    starts = (flat[:, :-1] + offset)[:, kept].reshape(n, len(kept) * n_leads)
+    stops = (flat[:, 1:] + offset)[:, kept].reshape(n, len(kept) * n_leads)
     return Regions(
         tuple(names[k] for k in kept for _ in range(n_leads)),
         tuple(place.name for place in examples.places) * len(kept),

@@ -150,7 +150,8 @@ def between_methods(subject: Subject) -> Answer:
         return Answer(
             [
                 found(
-                    name, "explanation", "low", f"{told}: no other method says what it says.", more_than,
+                    name, "explanation", "low",
+                    f"{told}: it agrees more with the trivial map '{idle}' than with any other method.", more_than,
                     examples=subject.some_ids(rows),
                     do="Do not rest a claim on this method alone; see which method's regions move the answer when hidden.",
                 )

@@ -20,6 +20,7 @@ OUTSIDE, ALL = "outside all waves", "all classes"
 _WAVES = ("P", "QRS", "T")
 _MOST = 240  # examples
 _ALIKE = 0.02  # share of a map's mass
+_EMPTY = "the maps are empty"
 
 
 def wave_table(subject: Subject) -> pd.DataFrame | str:
@@ -34,6 +35,8 @@ def wave_table(subject: Subject) -> pd.DataFrame | str:
     if subject.classifier.draws:
         return "the net sees pictures, in which waves have no samples"
     rows = examples_for_maps(subject, _MOST)
+    if not len(rows):
+        return "there is no example to explain"
     part = subject.examples.take(rows)
     try:
         waves = _with_outside(wave_regions(part))
@@ -83,6 +86,8 @@ def wave_findings(subject: Subject, table: pd.DataFrame | str) -> list[Finding]:
 def _outside(subject: Subject, table: pd.DataFrame) -> Finding:
     name = "explanation.outside-waves"
     row = table[(table["method"] == subject.method) & (table["class"] == ALL) & (table["wave"] == OUTSIDE)].iloc[0]
+    if np.isnan(row["time"]):
+        return not_run(name, "explanation", "Whether maps lie on the heart beat", _EMPTY)
     if not row["time"] > 0:
         return not_run(name, "explanation", "Whether maps lie on the heart beat", "the examples hold nothing but waves")
     words = f"mass of the maps outside all waves / share of time there, over {row['n']} examples"
@@ -105,6 +110,10 @@ def _alike(subject: Subject, table: pd.DataFrame) -> Finding:
     shares = table[table["class"] != ALL].pivot(index=["class", "wave"], columns="method", values="share")
     shares = shares.drop(index=OUTSIDE, level="wave")
     away = {method: float(shares[subject.method].sub(shares[method]).abs().mean()) for method in TRIVIAL}
+    away = {method: value for method, value in away.items() if not np.isnan(value)}
+    if not away:
+        why = _EMPTY if shares[subject.method].isna().all() else "the trivial maps are empty where the maps are not"
+        return not_run(name, "explanation", "Whether maps lie elsewhere than the signal's size", why)
     nearest = min(away, key=lambda method: away[method])
     words = f"mean difference of a wave's share of the map from that of the trivial map '{nearest}', over classes and waves"
     measure = Measure(away[nearest], words, where={"method": str(subject.method)})

@@ -45,8 +45,10 @@ def wave_occlusion(subject: Subject) -> Answer:
         ranks: "Whether maps rank waves as hiding them does",
     }
     why = why_no_maps(subject)
+    rows = np.empty(0, np.int64) if why else examples_for_maps(subject, _MOST)
+    if not why and not len(rows):
+        why = "there is no example to explain"
     if not why:
-        rows = examples_for_maps(subject, _MOST)
         part = subject.examples.take(rows)
         try:
             regions = _waves_alone(wave_regions(part))
@@ -54,13 +56,15 @@ def wave_occlusion(subject: Subject) -> Answer:
         except EcglensError as error:
             why = f"waves cannot be found ({error})"
     if why:
-        return Answer([not_run(name, "explanation", what, why) for name, what in whats.items()])
+        return _not_run(whats, why)
     target = subject.classifier.logits(part).argmax(1)
     maps = maps_of(subject, part, target)
     maps = np.broadcast_to(maps, (len(maps), part.signals.shape[1], maps.shape[2]))
     patients = subject.patients[rows]
     whole = _hidden(subject, part, maps, target, patients, regions)
     tables = [whole.table(subject, ALL_LEADS)]
+    if tables[0].empty:
+        return _not_run(whats, "the maps are empty" if not maps.any() else "where a map is not empty no wave is known")
     leads = tuple(dict.fromkeys(regions.lead))
     if len(leads) > 1:
         few = _few(subject, rows, _ANSWERS // (len(leads) * len(_IN_LEADS)))
@@ -70,9 +74,13 @@ def wave_occlusion(subject: Subject) -> Answer:
                 continue
             hidden = _hidden(subject, part.take(few), maps[few], target[few], patients[few], mine)
             tables.append(hidden.table(subject, lead))
-    table = pd.concat(tables, ignore_index=True)
+    table = pd.concat([each for each in tables if len(each)], ignore_index=True)
     findings = [_points(subject, table, points, whats[points]), _ranks(subject, whole, ranks, whats[ranks])]
     return Answer(findings, {"wave_occlusion": table})
+
+
+def _not_run(whats: dict[str, str], why: str) -> Answer:
+    return Answer([not_run(name, "explanation", what, why) for name, what in whats.items()])
 
 
 def _waves_alone(regions: Regions) -> Regions:
