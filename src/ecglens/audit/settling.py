@@ -32,13 +32,10 @@ def settled(subject: Subject) -> Finding:
     stepped = {method: options for method, options in _shown(subject).items() if _steps(method, options) >= 2}
     if not stepped:
         return not_run(name, "explanation", what, "no method whose maps are shown works in steps")
-    if subject.classifier.draws:
-        return not_run(name, "explanation", what, "the net sees pictures, whose maps have no samples")
-    rows = examples_for_maps(subject, _MOST)
-    if not len(rows):
-        return not_run(name, "explanation", what, "there is no example to explain")
-    part = subject.examples.take(rows)
-    target = subject.classifier.logits(part).argmax(1)
+    some = _explained(subject)
+    if isinstance(some, str):
+        return not_run(name, "explanation", what, some)
+    rows, part, target = some
     ways, taken = {}, {}
     for method, options in stepped.items():
         half, whole, double, taken[method] = _course(subject, method, options, part, target)
@@ -103,6 +100,17 @@ def _way(half: NDArray[np.floating], whole: NDArray[np.floating], double: NDArra
     return np.where(after > _STILL * size, after / np.maximum(before, 1e-12 + _STILL * size / 10), 0.0)
 
 
+def _explained(subject: Subject) -> tuple[NDArray[np.int64], Examples, NDArray[np.int64]] | str:
+    """Rows that are explained, their examples and the class that each is given; or why there are none."""
+    if subject.classifier.draws:
+        return "the net sees pictures, whose maps have no samples"
+    rows = examples_for_maps(subject, _MOST)
+    if not len(rows):
+        return "there is no example to explain"
+    part = subject.examples.take(rows)
+    return rows, part, subject.classifier.logits(part).argmax(1)
+
+
 def even(subject: Subject) -> Finding:
     """Does a map say where at all, or is it nearly the same everywhere? Of all methods shown, the most even one.
 
@@ -113,13 +121,10 @@ def even(subject: Subject) -> Finding:
     shown = _shown(subject)
     if not shown:
         return not_run(name, "explanation", what, "no method is named whose maps are shown")
-    if subject.classifier.draws:
-        return not_run(name, "explanation", what, "the net sees pictures, most of which is empty paper")
-    rows = examples_for_maps(subject, _MOST)
-    if not len(rows):
-        return not_run(name, "explanation", what, "there is no example to explain")
-    part = subject.examples.take(rows)
-    target = subject.classifier.logits(part).argmax(1)
+    some = _explained(subject)
+    if isinstance(some, str):
+        return not_run(name, "explanation", what, some)
+    rows, part, target = some
     known = part.column("valid_start"), part.column("valid_stop")
     time = np.arange(part.length)
     valid = (time >= known[0][:, None]) & (time < known[1][:, None])
