@@ -15,7 +15,7 @@ from scipy.signal import resample_poly
 
 from ecglens.analysis.delineation import CONSENSUS, IN_LEAD, WAVES, WINDOW, Delineation, delineate, put_in_order
 from ecglens.analysis.r_peaks import find_r
-from ecglens.analysis.wave_chain import LOOKS, PRESENCE, fitted
+from ecglens.analysis.wave_chain import LOOKS, PRESENCE, Beats, find_points, fitted, presence_measures
 from ecglens.analysis.wave_measures import RATE, SCALES, Look, banks, measure_names, measures, middle_of
 from ecglens.errors import EcglensError
 from ecglens.recordings.databases import database, read_records
@@ -250,6 +250,28 @@ def test_the_median_place_halves_the_weight() -> None:
     assert np.isnan(place[0, 2])
 
 
+def test_what_a_rhythm_says_of_p_is_the_mean_over_eight_beats_of_its_series_on_either_side() -> None:
+    signal, r = _made(n_leads=2, seconds=30)
+    n = len(r)
+    zeros = np.zeros_like(r)
+    series = np.repeat([3, 4, 7], [4, n - 5, 1])
+    rr = np.diff(r, prepend=np.nan) / RATE
+    found, told = find_points(signal.astype(np.float32), Beats(r, zeros, zeros + signal.shape[1], series, rr), fitted())
+    usable = np.ones(told.shape[:2], bool)
+    usable[10] = False
+    values = presence_measures(told, found, usable, Beats(r, zeros, zeros, series, rr))
+    assert values.shape == (n, len(PRESENCE))
+    half = len(PRESENCE) // 2
+    for beat in range(n):
+        near = [k for k in range(beat - 8, beat + 9) if 0 <= k < n and series[k] == series[beat]]
+        for column in range(half):
+            known = [values[k, column] for k in near if not np.isnan(values[k, column])]
+            wanted = sum(known) / len(known) if known else np.nan
+            assert values[beat, half + column] == pytest.approx(wanted, nan_ok=True)
+    assert np.isnan(values[10, 0])
+    assert not np.isnan(values[10, half])
+
+
 def test_the_table_has_a_weight_for_every_measure() -> None:
     weights = fitted()
     assert list(weights.points) == list(LOOKS)
@@ -257,7 +279,7 @@ def test_the_table_has_a_weight_for_every_measure() -> None:
     assert weights.presence.shape == (len(PRESENCE), 3)
     # what cardiology expects: P is alike from beat to beat, and fibrillation is irregular
     sign = dict(zip(PRESENCE, weights.presence[:, 2], strict=True))
-    assert sign["likeness to neighbours"] > 0 > sign["irregular RR"]
+    assert sign["likeness to neighbours, mean of the rhythm"] > 0 > sign["irregular RR, mean of the rhythm"]
 
 
 @pytest.fixture(scope="module")

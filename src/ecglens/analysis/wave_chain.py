@@ -24,7 +24,7 @@ LOOKS = {
     "P on": Look(-32, 1, 1, (0, 1, 2)),
     "P off": Look(0, 33, 1, (0, 1, 2)),
 }
-PRESENCE = (
+_OF_BEAT = (
     "slope over that of QRS",
     "bend over the largest in TP",
     "likeness to neighbours",
@@ -32,9 +32,12 @@ PRESENCE = (
     "irregular RR",
     "RR",
 )
+# whether atria beat is seldom a matter of one beat alone
+PRESENCE = (*_OF_BEAT, *(f"{name}, mean of the rhythm" for name in _OF_BEAT))
 _TOLD = 2  # of these a lead tells by itself
 _P_WINDOW = np.arange(-60, -5)  # samples of RATE from the QRS onset
 _NEAR = 4  # beats on each side that are neighbours
+_RHYTHM = 8  # beats on each side that are of one rhythm
 _AT_ONCE = 3000  # beats times leads
 _FAR = 10**9
 
@@ -70,23 +73,20 @@ class Beats:
 
 @dataclass(frozen=True)
 class Weights:
-    """points: weight of each measure by point; presence: (mean, scale, weight) of each of PRESENCE; thresholds: what their sum
-    must exceed with one, two, and more leads."""
+    """points: weight of each measure by point; presence: (mean, scale, weight) of each of PRESENCE."""
 
     points: dict[str, NDArray[np.float32]]
     presence: Floats
-    thresholds: tuple[float, float, float]
 
 
 @cache
 def fitted() -> Weights:
-    """The weights in wave_weights.json, fitted on LUDB's odd records by benchmarks/ludb_fit.py."""
+    """The weights in wave_weights.json: benchmarks/ludb_fit.py, on LUDB's odd records and, for P or none, PTB-XL's rhythms."""
     table = json.loads((files("ecglens.analysis") / "wave_weights.json").read_text(encoding="utf-8"))
     points = {}
     for name, look in LOOKS.items():
         points[name] = np.array([table["points"][name][each] for each in measure_names(look)], np.float32)
-    one, two, more = table["thresholds"]
-    return Weights(points, np.array([table["presence"][name] for name in PRESENCE]), (one, two, more))
+    return Weights(points, np.array([table["presence"][name] for name in PRESENCE]))
 
 
 def allowed_places(name: str, found: dict[str, Floats], beats: Beats) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -180,7 +180,7 @@ def p_measures(x: NDArray[np.float32], bank: Banks, found: dict[str, Floats], be
 def presence_measures(told: NDArray[np.float32], found: dict[str, Floats], usable: NDArray[np.bool_], beats: Beats) -> Floats:
     """What speaks for a P wave, (beat, PRESENCE), as means over the usable leads; NaN where it is not known.
 
-    Of the neighbours the more like half counts, lest an extrasystole among them speaks against a P wave.
+    Of the neighbours the more like half counts, lest an extrasystole among them speaks against a P wave. beats: by series.
     """
     n = len(beats.r)
     seen = usable & ~np.isnan(told[..., 0])
@@ -193,12 +193,12 @@ def presence_measures(told: NDArray[np.float32], found: dict[str, Floats], usabl
     with np.errstate(divide="ignore", invalid="ignore"):
         log_rr = np.log(beats.rr)
     for column, move in enumerate(moves):
-        mine = np.arange(max(-move, 0), n - max(move, 0))
-        mine = mine[beats.series[mine] == beats.series[mine + move]]
-        product = (window[mine] * window[mine + move]).sum(2) / (size[mine] * size[mine + move])
-        likeness[mine, column] = _mean(np.where(seen[mine] & seen[mine + move], product, np.nan))
-        other_pr[mine, column] = np.abs(usual[mine + move] - usual[mine])
-        other_rr[mine, column] = log_rr[mine + move]
+        here = np.arange(max(-move, 0), n - max(move, 0))
+        here = here[beats.series[here] == beats.series[here + move]]
+        product = (window[here] * window[here + move]).sum(2) / (size[here] * size[here + move])
+        likeness[here, column] = _mean(np.where(seen[here] & seen[here + move], product, np.nan))
+        other_pr[here, column] = np.abs(usual[here + move] - usual[here])
+        other_rr[here, column] = log_rr[here + move]
     around = np.column_stack([log_rr, other_rr])
     apart = np.abs(around[:, :, None] - around[:, None, :])[:, *np.triu_indices(around.shape[1], 1)]
     columns = [
@@ -208,7 +208,21 @@ def presence_measures(told: NDArray[np.float32], found: dict[str, Floats], usabl
         np.log(_quantile(apart, 0.3) + 0.03),  # a pacemaker's regularity speaks for no P
         np.log(np.fmax(beats.rr, 0.2)),
     ]
-    return np.stack(columns, axis=1)
+    mine = np.stack(columns, axis=1)
+    return np.concatenate([mine, _mean_around(mine, beats.series)], axis=1)
+
+
+def _mean_around(values: Floats, series: NDArray[np.int64]) -> Floats:
+    """Mean of values (beat, ...) over a beat and up to _RHYTHM of its series on either side, without NaN; NaN where all is."""
+    known = ~np.isnan(values)
+    running = [np.cumsum(np.pad(each, ((1, 0), (0, 0))), axis=0) for each in (np.where(known, values, 0), known)]
+    n = np.arange(len(values))
+    begins = np.append(True, series[1:] != series[:-1])[: len(values)]
+    edges = np.append(np.flatnonzero(begins), len(values))
+    piece = np.cumsum(begins) - 1
+    low, high = np.maximum(n - _RHYTHM, edges[piece]), np.minimum(n + _RHYTHM + 1, edges[piece + 1])
+    total, count = (each[high] - each[low] for each in running)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _quantile(values: Floats, q: float) -> Floats:
@@ -226,7 +240,7 @@ def _mean(values: NDArray[np.floating]) -> Floats:
     return np.where(count > 0, np.where(known, values, 0).sum(axis=1) / np.maximum(count, 1), np.nan)
 
 
-def presence_score(found: Floats, weights: Weights, n_leads: int) -> Floats:
-    """How far what speaks for a P wave (beat,) exceeds the threshold; of `presence_measures`, unknown ones say nothing."""
+def presence_score(found: Floats, weights: Weights) -> Floats:
+    """Log odds of a P wave (beat,) from `presence_measures`; unknown ones say nothing."""
     mean, scale, weight = weights.presence.T
-    return np.where(np.isnan(found), 0, (found - mean) / scale) @ weight - weights.thresholds[min(n_leads, 3) - 1]
+    return np.where(np.isnan(found), 0, (found - mean) / scale) @ weight
