@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import shutil
@@ -44,6 +45,20 @@ _SHAPES: dict[str, tuple[float, list[tuple[float, float, float]]]] = {
 _AFTER_EARLY = 1.05  # s, the pause after an early beat
 _GAIN, _ZERO = 200, 1024
 Edit = Callable[[np.ndarray], None]
+
+
+def pytest_collection_finish() -> None:
+    """Imported modules and tests stay to the end: what looks for garbage need not go through them each time."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_garbage_left() -> Iterator[None]:
+    """Behind each file its garbage is gone; what is left (late imports, what the session shares) is not looked at again."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from ecglens.attribution import explain
 from ecglens.attribution.registry import find_method
 from ecglens.errors import EcglensError
 from ecglens.models import create
-from made import FEW, random_examples
+from made import FEW, created, random_examples
 from nets import LENGTH, by_hand, classifier, flat, gap, maps, one_pass, seeded, signals
 
 TARGET = np.array([0, 1, 2, 2, 1])
@@ -62,7 +62,7 @@ def test_the_map_equals_the_steps_of_the_authors_done_slowly(build, percentile):
 
 def test_26_of_512_channels_are_left_of_the_real_network_and_no_cell_is():
     examples = random_examples(2, length=640)
-    model = create("resnet34-1d", classes=3, leads=2, length=640, fs=360)
+    model = created("resnet34-1d", examples)  # from a seed: dead channels are alike, and some draws have many at the threshold
     found = explain(model, examples, ["channel-cam", "grad-cam"], quiet=True)
     assert found.native("channel-cam").shape == (2, 1, 512)
     assert (found.native("channel-cam")[:] > 0).sum(axis=(1, 2)).tolist() == [26, 26]

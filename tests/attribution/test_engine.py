@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -328,6 +330,17 @@ def test_the_budget_that_is_asked_for_is_enough():
             explain(model, signals(3), ["uniform"], memory_mb=0.001, quiet=True)
         wanted = float(str(caught.value).rsplit("at least ", 1)[1].removesuffix(" MB"))
         explain(model, signals(3), ["uniform"], memory_mb=wanted, quiet=True)
+
+
+def test_nothing_of_a_call_is_left_behind():
+    model, outputs = gap(), []
+    for module in model.module.modules():  # an activation saves what it gives, which would hold itself
+        if isinstance(module, nn.ReLU):
+            module.register_forward_hook(lambda _m, _args, out: outputs.append(weakref.ref(out)))
+    explain(model, signals(), ["saliency"], quiet=True)
+    gc.collect()
+    assert outputs
+    assert all(output() is None for output in outputs)
 
 
 def test_large_weights_do_not_make_batches_small():

@@ -1,9 +1,11 @@
-"""Made beats of several patients in two leads, whose classes differ little, for signs to be put on."""
+"""Made beats of several patients in two leads, whose classes differ little, for signs to be put on; nets and maps of them."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,3 +63,14 @@ def learnt(examples: Examples, rows: np.ndarray, scale: str = "none", epochs: in
     with tempfile.TemporaryDirectory() as folder:
         fit(model, examples, rows, np.array([], np.int64), options, 0, Path(folder))
     return model
+
+
+def looks_at(first: int, stop: int) -> Callable[[Any], torch.Tensor]:
+    """A map that lies on these samples alone, for the fixture `method`."""
+
+    def map_of(batch: Any) -> torch.Tensor:
+        out = torch.zeros_like(batch.x)
+        out[:, :, first:stop] = 1
+        return out
+
+    return map_of

@@ -10,8 +10,6 @@ import torch
 from scipy.stats import spearmanr
 
 from audit.subjects import subject as plain_subject
-from ecglens.attribution import registry
-from ecglens.attribution.registry import Card, register
 from ecglens.audit import completeness as complete
 from ecglens.audit import small_changes as small
 from ecglens.audit.agreement import between_methods, difference, likeness, stretched
@@ -54,22 +52,6 @@ def made(leads: int = 3, n: int = 24, length: int = 120, bend: bool = True) -> S
     net = Weighted(leads, length, bend)
     classifier = Classifier(net, "weighted", examples.classes, examples.leads, FS, length)
     return Subject("weighted", classifier, examples, method="saliency")
-
-
-@pytest.fixture
-def method():
-    """Put a made method into the registry for one test: method(name, function, **card)."""
-    names = []
-
-    def put(name: str, function, **card) -> str:
-        register(name, Card("made", "made", "1", True, True, "sample", "all", **card))(function)
-        names.append(name)
-        return name
-
-    registry.methods()
-    yield put
-    for name in names:
-        registry._REGISTRY.pop(name)
 
 
 def test_likeness_is_that_of_slow_counts() -> None:

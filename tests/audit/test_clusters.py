@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +10,6 @@ import pytest
 import torch
 
 from audit.beats_made import made_beats
-from ecglens.attribution import registry
-from ecglens.attribution.registry import Card, register
 from ecglens.audit.clusters import clusters
 from ecglens.audit.finding import CLEAR, FOUND, NOT_RUN
 from ecglens.audit.signs import find_sign
@@ -28,9 +26,8 @@ def examples() -> Examples:
 
 
 @pytest.fixture
-def looks() -> Iterator[Callable[[Callable[[torch.Tensor], torch.Tensor]], str]]:
+def looks(method) -> Callable[[Callable[[torch.Tensor], torch.Tensor]], str]:
     """A made method: `odd(x)` says of which examples the map lies at the start, the others' lies on QRS."""
-    registry.methods()
 
     def put(odd: Callable[[torch.Tensor], torch.Tensor]) -> str:
         def look(batch):
@@ -42,11 +39,9 @@ def looks() -> Iterator[Callable[[Callable[[torch.Tensor], torch.Tensor]], str]]
             out[:, :, 170:190] += ~early * size
             return out
 
-        register("made-kinds", Card("made", "made", "1", True, True, "sample", "all"))(look)
-        return "made-kinds"
+        return method("made-kinds", look)
 
-    yield put
-    registry._REGISTRY.pop("made-kinds")
+    return put
 
 
 def _subject(examples: Examples, method: str | None) -> Subject:

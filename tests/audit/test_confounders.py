@@ -15,10 +15,8 @@ from torch import nn
 from ecglens.analysis.one_number import best_auc
 from ecglens.audit.confounders import _of_sign, sign_findings
 from ecglens.audit.finding import Finding
-from ecglens.audit.modes import halves, two_modes
 from ecglens.audit.padding import coarse, padding_tells
 from ecglens.audit.plant import moved_share, plant
-from ecglens.audit.presence import present
 from ecglens.audit.signs import SIGNS, find_sign
 from ecglens.audit.subject import Subject
 from ecglens.examples.examples import Examples
@@ -159,98 +157,6 @@ def test_a_sign_in_few_patients_is_not_said_to_be_nowhere() -> None:
     assert "in too few patients" in said.what
 
 
-def test_the_share_is_that_of_a_plain_count() -> None:
-    examples = made_beats(240, patients=60)  # too few each to say what is usual in one
-    planted = plant(examples, "mains", "V", 0.4, 0.2, 0, np.arange(240))
-    sign = replace(find_sign("mains"), least=0.0)
-    amount, positive = sign.measure(planted.examples), examples.labels == 1
-    (here,) = present(sign, amount, positive, examples.column("patient").astype(str), 0)
-    usual = np.median(amount[~positive])
-    limit = np.quantile(amount[~positive] - usual, 0.99)
-    expected = [row for row in np.flatnonzero(positive) if amount[row] - usual > limit]
-    np.testing.assert_array_equal(here.rows, expected)
-    assert np.isin(planted.rows, here.rows).all()
-    assert here.share == pytest.approx(0.4, abs=0.05)
-    pairs = [(a > b) + (a == b) / 2 for a in amount[positive] for b in amount[~positive]]
-    assert here.auc == pytest.approx(np.mean(pairs))
-    assert here.low < 0.4 < here.high
-    assert here.strong == pytest.approx(np.median(amount[expected]) - usual)
-
-
-def test_what_a_class_has_by_nature_is_no_sign_and_what_half_of_it_has_is_one() -> None:
-    """V twice as large as N in all, by another factor in each patient; and half of V by one factor, in all patients."""
-    examples = made_beats(480, patients=10)
-    patients, rng = examples.column("patient").astype(str), np.random.default_rng(2)
-    v, who = examples.labels == 1, np.unique(patients, return_inverse=True)[1]
-    factor = np.where(v, rng.uniform(1.4, 2.6, 10)[who] * np.exp(0.08 * rng.normal(size=480)), 1.0)
-    natural = replace(examples, signals=(examples.signals * factor[:, None, None]).astype(np.float32))
-    gain = find_sign("gain")
-    two_shapes = np.where(v & (rng.random(480) < 0.5) & (who < 3), np.array([1.6, 2.2, 3.0] + 7 * [1.0])[who], 1.0)
-    in_some = replace(natural, signals=(natural.signals * two_shapes[:, None, None]).astype(np.float32))
-    marked = plant(natural, "gain", "V", 0.5, 1.7, 0, np.arange(480)).examples
-    for data, planted in ((natural, False), (in_some, False), (marked, True)):
-        seen = present(gain, gain.measure(data), v, patients, 0)
-        assert (seen[0].share > 0.08) == planted
-    assert seen[0].strong == pytest.approx(1.7, rel=0.1)
-    assert seen[0].share == pytest.approx(0.5, abs=0.05)
-
-
-def test_two_kinds_are_told_only_where_patients_have_both_by_the_same_step() -> None:
-    rng = np.random.default_rng(0)
-    patients = np.repeat([f"p{k}" for k in range(10)], 20)
-    own = np.repeat(rng.normal(0, 2, 10), 20)
-    some = rng.random(200) < 0.5
-    planted = two_modes(own + 1.0 * some + rng.normal(0, 0.1, 200), patients)
-    assert planted is not None
-    assert planted.planted
-    assert planted.step == pytest.approx(1.0, abs=0.05)
-    np.testing.assert_array_equal(planted.upper, some)
-    own_steps = two_modes(own + np.repeat(np.geomspace(0.5, 5, 10), 20) * some + rng.normal(0, 0.1, 200), patients)
-    assert own_steps is None or not own_steps.planted
-    one_kind = two_modes(own + rng.normal(0, 0.1, 200), patients)
-    assert one_kind is None or not one_kind.planted
-    assert two_modes(own, np.arange(200).astype(str)) is None  # one example each
-
-
-def test_a_few_beats_on_a_slope_of_the_baseline_are_no_kind_of_their_own() -> None:
-    rng = np.random.default_rng(3)
-    patients = np.repeat([f"p{k}" for k in range(6)], 40)
-    values = rng.normal(0, 0.05, 240)
-    for each in (1, 3):
-        for k in range(4):  # the others have none
-            values[40 * k + np.arange(each)] -= 0.8 + 0.02 * k
-        found = two_modes(values, patients)
-        assert found is None or not found.planted
-    planted = values.copy()
-    planted[np.arange(240) % 5 == 0] -= 0.8
-    found = two_modes(planted, patients)
-    assert found is not None
-    assert found.planted
-
-
-def test_two_kinds_are_told_though_some_beats_lie_far_from_either() -> None:
-    rng = np.random.default_rng(5)
-    patients = np.repeat([f"p{k}" for k in range(10)], 24)
-    values = rng.normal(0, 0.06, 240) + 0.5 * (rng.random(240) < 0.4)
-    far = np.arange(240) % 24 == 7
-    far[120:] = False
-    values[far] += 1.5
-    found = two_modes(values, patients)
-    assert found is not None
-    assert found.planted
-    assert found.step == pytest.approx(0.5, abs=0.05)
-
-
-def test_leads_exchanged_in_beats_that_are_not_all_of_one_shape_are_named() -> None:
-    """Two in three of the way, as ectopic beats from a second focus leave it."""
-    rng = np.random.default_rng(6)
-    patients, positive = np.repeat([f"p{k}" for k in range(12)], 40), np.arange(480) % 2 == 1
-    swapped = positive & (rng.random(480) < 0.4)
-    amount = np.abs(rng.normal(0, 0.03, 480)) + np.where(swapped, rng.normal(0.67, 0.05, 480), 0)
-    (here,) = present(find_sign("lead-swap"), amount, positive, patients, 0)
-    np.testing.assert_array_equal(here.rows, np.flatnonzero(swapped))
-
-
 class LooksForTwo(nn.Module):
     """V where two samples in a row stand out at one place."""
 
@@ -277,16 +183,6 @@ def test_a_spike_is_put_on_as_long_as_it_is_found(seed: int) -> None:
     (named,) = of_v(findings, "spike")
     assert named.severity == "high"
     assert named.number == 1.0
-
-
-def test_halves_are_the_best_of_all_cuts() -> None:
-    values = np.random.default_rng(1).normal(size=15) + 3 * (np.arange(15) > 9)
-    ordered, best = np.sort(values), (np.inf, 0.0, 0.0)
-    for cut in range(1, 15):
-        one, other = ordered[:cut], ordered[cut:]
-        within = ((one - one.mean()) ** 2).sum() + ((other - other.mean()) ** 2).sum()
-        best = min(best, (within, one.mean(), other.mean()))
-    np.testing.assert_allclose(halves(values), (best[1], best[2], np.sqrt(best[0] / 15)))
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,6 @@ import torch
 from torch import nn
 
 from audit.subjects import subject as bare
-from ecglens.attribution import registry
-from ecglens.attribution.registry import Card, register
 from ecglens.audit.faithful import faithfulness
 from ecglens.audit.finding import CLEAR, FOUND, NOT_RUN, Finding
 from ecglens.audit.subject import Subject
@@ -45,22 +43,6 @@ def subject() -> Subject:
     )  # fmt: skip
     model = Classifier(Weighed(), "weighed", examples.classes, examples.leads, FS, LENGTH)
     return Subject("weighed", model, examples, method="input-x-gradient")
-
-
-@pytest.fixture
-def method():
-    """A made method, as the audit would find it: method(name, function)."""
-    names = []
-
-    def put(name: str, function) -> str:
-        register(name, Card("made", "made", "1", True, True, "sample", "all"))(function)
-        names.append(name)
-        return name
-
-    registry.methods()
-    yield put
-    for name in names:
-        registry._REGISTRY.pop(name)
 
 
 def _both(subject: Subject) -> dict[str, Finding]:

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from audit.beats_made import made_beats
-from ecglens.audit.finding import CLEAR, FOUND, NOT_RUN
-from ecglens.audit.leads import lead_configuration, lead_order, rewired, swaps
+from ecglens.audit.finding import CLEAR, FOUND, NOT_RUN, Measure
+from ecglens.audit.leads import _difference, _More, lead_configuration, lead_order, rewired, swaps
 from ecglens.audit.subject import Subject
 from ecglens.examples.examples import Examples, LeadPlace
 from ecglens.models.classifier import Classifier
+from ecglens.training.metrics import patient_draws
 from made import make_examples
 
 TWELVE = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -127,6 +128,59 @@ def test_two_orders_in_the_data_are_a_finding_where_the_order_decides() -> None:
     assert one.number == pytest.approx(turned.mean())
 
 
+class _LargeFirst(nn.Module):
+    """Class 2 where the first lead is above 1 somewhere."""
+
+    def forward(self, x):
+        above = x[:, 0].amax(1) - 1
+        return torch.stack([-above, above], dim=1)
+
+
+def _with_a_swap_in(turned: list[int], patients: list[str]) -> Examples:
+    """Leads of one height, 0.5 or 1.5 in turn; where they are turned they differ, so that an exchange is seen."""
+    height = np.where(np.arange(len(patients)) % 2, 1.5, 0.5)[:, None] * np.ones((1, 2))
+    height[turned] = [0.5, 1.5]
+    signals = height[:, :, None] * np.sin(np.linspace(0, 6, 20))
+    return make_examples(signals.astype(np.float32), np.arange(len(patients)) % 2, leads=("II", "V1"), patient=patients)
+
+
+@pytest.mark.parametrize(
+    ("patients", "turned", "alike"),
+    [
+        ([f"p{k % 8}" for k in range(120)], [], True),
+        (["a"] * 120, [7], True),  # one patient: there is no interval
+        ([f"p{k % 8}" for k in range(120)], [7], False),  # may be 2 % of others' answers, says the interval
+        (["a"] * 115 + ["b"] * 5, [117], False),
+    ],
+)
+def test_a_model_is_said_not_to_tell_leads_apart_where_that_is_sure(
+    patients: list[str], turned: list[int], alike: bool
+) -> None:
+    (one,) = lead_order(_subject(_with_a_swap_in(turned, patients), _LargeFirst())).findings
+    assert one.number == len(turned) / 120
+    assert (one.state, one.severity) == ((FOUND, "low") if alike else (CLEAR, ""))
+
+
+def test_the_interval_of_answers_that_change_is_over_patients() -> None:
+    """All answers of half of the patients change; of answers one by one, 40 to 60 % would."""
+    patients = [f"p{k // 12}" for k in range(96)]
+    (row,) = (
+        lead_order(_subject(_with_a_swap_in(list(range(48)), patients), _LargeFirst())).tables["lead_order"].to_dict("records")
+    )
+    rng = np.random.default_rng(0)
+    drawn = [np.mean(rng.integers(8, size=8) < 4) for _ in range(4000)]
+    assert row["changed"] == 0.5
+    assert (row["low"], row["high"]) == (np.quantile(drawn, 0.025), np.quantile(drawn, 0.975))
+
+
+@pytest.mark.parametrize(("n", "severity"), [(20, "medium"), (19, "")])
+def test_two_orders_are_medium_where_a_fifth_of_the_answers_goes_by_them(n: int, severity: str) -> None:
+    examples = _with_a_swap_in(list(range(n)), [f"p{k % 8}" for k in range(100)])
+    names = np.where(np.arange(100) < 10, "V1, II", "II, V1")
+    (one,) = lead_order(_subject(replace(examples, table=examples.table.assign(lead_names=names)), _LargeFirst())).findings
+    assert (one.number, one.severity) == (n / 100, severity)
+
+
 def test_three_leads_are_put_into_any_order_too() -> None:
     rng = np.random.default_rng(0)
     examples = make_examples(
@@ -221,6 +275,31 @@ def test_the_interval_of_lead_shares_is_of_the_difference() -> None:
     (one,) = lead_configuration(_with_leads(names.tolist(), labels, patients)).findings
     assert one.number == pytest.approx(5 / 6)
     assert one.low < 5 / 6 < one.high
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "rank"),
+    [
+        (0.5, 0.26, 2), (0.5, 0.25, 1), (0.49, 0.4, 1), (0.25, 0.01, 1), (0.25, 0.0, 0), (0.24, 0.2, 0), (0.9, -0.1, 0),
+        (0.9, None, 0),
+    ],
+)  # fmt: skip
+def test_a_class_is_tied_to_leads_by_the_difference_and_by_the_lower_bound_of_it(
+    value: float, low: float | None, rank: int
+) -> None:
+    assert _More(Measure(value, "", low, 1.0), value, 0.0).rank == rank
+
+
+def test_the_bounds_of_a_difference_are_those_of_shares_counted_in_each_draw_of_patients() -> None:
+    rng = np.random.default_rng(2)
+    patients = rng.choice([f"p{k}" for k in range(7)], 90)
+    mine, has = rng.random(90) < 0.4, rng.random(90) < 0.3 + 0.4 * (patients < "p3")
+    differences = []
+    for times in patient_draws(7, 1000, 5).astype(int):
+        rows = np.concatenate([np.repeat(np.flatnonzero(patients == f"p{k}"), times[k]) for k in range(7)])
+        differences.append(has[rows][mine[rows]].mean() - has[rows][~mine[rows]].mean())
+    expected = (np.percentile(differences, 2.5), np.percentile(differences, 97.5))
+    assert _difference(has, mine, patients, 5) == pytest.approx(expected)
 
 
 class _Always(nn.Module):

@@ -10,8 +10,6 @@ import pytest
 import torch
 
 from audit.subjects import CLASSES, subject
-from ecglens.attribution import registry
-from ecglens.attribution.registry import Card, register
 from ecglens.audit import sanity
 from ecglens.audit.finding import CLEAR, FOUND, NOT_RUN
 from ecglens.audit.subject import Subject
@@ -32,23 +30,6 @@ def net() -> Subject:
         seeded(Gap), "gap", examples.classes, examples.leads, examples.fs, examples.length, cam_layer="last_active"
     )
     return Subject("gap", classifier, examples, method="saliency")
-
-
-@pytest.fixture
-def method():
-    """Put a made method into the registry for one test: method(name, function)."""
-    names = []
-
-    def put(name: str, function) -> str:
-        card = Card(equation="made", source="made", passes="1", signed=True, leads=True, resolution="sample", blind_to="all")
-        register(name, card)(function)
-        names.append(name)
-        return name
-
-    registry.methods()
-    yield put
-    for name in names:
-        registry._REGISTRY.pop(name)
 
 
 def test_a_map_without_a_class_is_found_and_a_gradient_of_the_logit_is_not(net: Subject) -> None:

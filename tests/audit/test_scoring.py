@@ -32,6 +32,8 @@ def test_absent_classes_in_a_macro_average_are_seen_by_the_number_that_is_report
     assert absent_classes(_answered(_TRUTH, _SAID, {})).state == NOT_RUN
     neither = absent_classes(_answered(_TRUTH, _SAID, {"headline.macro_f1": 0.123, "headline.macro_recall": 0.775}))
     assert (neither.state, "macro f1 0.123 is neither" in neither.why_not) == (NOT_RUN, True)
+    all_wrong = absent_classes(_answered(_TRUTH, 1 - _TRUTH, {"headline.macro_f1": 0.0}))
+    assert (all_wrong.state, all_wrong.number) == (CLEAR, 0)  # a class that is absent takes nothing from 0
     with_a = np.append(_TRUTH[:-1], 2)
     assert absent_classes(_answered(with_a, _SAID, {"headline.macro_f1": 0.5})).what == "Every class has a test example."
 
@@ -61,6 +63,18 @@ def test_a_model_is_beside_the_commonest_answer() -> None:
     assert (lazy.state, lazy.severity, lazy.number) == (FOUND, "high", 0)
     worse = better_than_lazy(_answered(_TRUTH, np.ones(50, int), {}))
     assert (worse.severity, worse.number) == ("high", pytest.approx(-0.2))
+
+
+def test_a_gain_that_is_one_patients_cannot_be_told_from_none() -> None:
+    """Nine of ten patients are answered as the commonest answer would be; of the tenth all five are right."""
+    of_ten = np.arange(50) % 10 == 4
+    truth = np.where(of_ten, 1, _TRUTH * (np.arange(50) % 10 > 6))
+    one = better_than_lazy(_answered(truth, np.where(of_ten, 1, 0), {}))
+    assert one.number == pytest.approx(0.1)
+    assert (one.state, one.severity, one.low) == (FOUND, "medium", 0)
+    assert one.what.startswith("The model cannot be told from one that always says N")
+    lazy = better_than_lazy(_answered(truth, np.zeros(50, int), {}))
+    assert (lazy.severity, "is no better than" in lazy.what) == ("high", True)
 
 
 def _several(seed: int, chosen_on_test: bool) -> Subject:

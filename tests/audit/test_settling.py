@@ -9,9 +9,7 @@ import pytest
 import torch
 
 from audit.subjects import subject
-from ecglens.attribution import registry
 from ecglens.attribution.masks import PUBLISHED
-from ecglens.attribution.registry import Card, register
 from ecglens.audit.finding import CLEAR, FOUND, NOT_RUN
 from ecglens.audit.settling import _way, even, settled
 
@@ -55,7 +53,7 @@ def test_maps_that_are_the_same_everywhere_are_named() -> None:
     assert "pictures" in even(pictured).why_not
 
 
-def test_a_method_that_doubles_its_own_steps_is_asked_at_those_it_took() -> None:
+def test_a_method_that_doubles_its_own_steps_is_asked_at_those_it_took(method) -> None:
     made: list[dict] = []
 
     def kept(batch, steps: int = 4, most_steps: int = 64, tolerance: float = 0.01):
@@ -64,11 +62,7 @@ def test_a_method_that_doubles_its_own_steps_is_asked_at_those_it_took() -> None
         took = torch.tensor([min(steps if row == 0 else max(32, steps), most_steps) for row in batch.rows.tolist()])
         return torch.ones_like(batch.x) + (8 / took)[:, None, None]
 
-    register("made-doubling", Card("made", "made", "1", True, True, "sample", "all"))(kept)
-    try:
-        found = settled(replace(_OF, method="made-doubling"))
-    finally:
-        registry._REGISTRY.pop("made-doubling")
+    found = settled(replace(_OF, method=method("made-doubling", kept)))
     assert found.where == {"method": "made-doubling", "steps": "4 to 32"}
     # 1 / n: as far again is half of what the second half did
     assert (found.number, found.high) == pytest.approx((0.5, 0.5))
@@ -77,7 +71,7 @@ def test_a_method_that_doubles_its_own_steps_is_asked_at_those_it_took() -> None
     assert all(each["steps"] == each["most_steps"] for each in made if each != {"steps": 4, "most_steps": 64})
 
 
-def test_pictures_are_not_settled_and_empty_maps_say_neither_where_nor_nowhere() -> None:
+def test_pictures_are_not_settled_and_empty_maps_say_neither_where_nor_nowhere(method) -> None:
     pictured = replace(_OF, method="integrated-gradients", classifier=replace(_OF.classifier, draws=True))
     assert "pictures" in settled(pictured).why_not
 
@@ -85,12 +79,8 @@ def test_pictures_are_not_settled_and_empty_maps_say_neither_where_nor_nowhere()
         rows = torch.as_tensor(batch.rows)
         return batch.gradient * (rows >= share * 12)[:, None, None]
 
-    register("made-nothing", Card("made", "made", "1", True, True, "sample", "all"))(nothing)
-    try:
-        empty = even(replace(_OF, method="made-nothing"))
-        some = even(replace(_OF, method="made-nothing", map_options={"share": 0.25}))
-    finally:
-        registry._REGISTRY.pop("made-nothing")
+    of = replace(_OF, method=method("made-nothing", nothing))
+    empty, some = even(of), even(replace(of, map_options={"share": 0.25}))
     assert (empty.state, empty.why_not) == (NOT_RUN, "the maps are empty: 12 of 12 of made-nothing")
     assert some.state == CLEAR
     assert some.number > 0

@@ -12,8 +12,6 @@ import pytest
 import torch
 
 from audit.beats_made import Small, made_beats
-from ecglens.attribution import registry
-from ecglens.attribution.registry import Card, register
 from ecglens.audit.agreement import likeness
 from ecglens.audit.finding import CLEAR, FOUND, NOT_RUN
 from ecglens.audit.sanity import examples_for_maps, maps_of
@@ -64,23 +62,14 @@ def test_starts_that_agree_are_clear_and_their_likeness_is_that_of_the_maps(subj
     assert starts.low < starts.number < starts.high
 
 
-@pytest.fixture
-def of_weights():
-    """A made method: noise that the first weight decides, the same for all examples."""
-
+def test_starts_that_do_not_agree_are_found_and_labels_are_not_asked_then(subject: Subject, method) -> None:
     def drawn(batch):
+        """Noise that the first weight decides, the same for all examples."""
         seed = int(1e6 * abs(next(batch.classifier.module.parameters()).flatten()[0].item()))
         return torch.rand(batch.x.shape[1:], generator=torch.Generator().manual_seed(seed)) + 0 * batch.x.detach()
 
-    registry.methods()
-    register("made-of-weights", Card("made", "made", "1", True, True, "sample", "all"))(drawn)
-    yield "made-of-weights"
-    registry._REGISTRY.pop("made-of-weights")
-
-
-def test_starts_that_do_not_agree_are_found_and_labels_are_not_asked_then(subject: Subject, of_weights: str) -> None:
     both = (_near(subject, 30.0), _near(subject, 40.0, SHUFFLED_LABELS))
-    starts, labels = siblings(replace(subject, method=of_weights, siblings=both)).findings
+    starts, labels = siblings(replace(subject, method=method("made-of-weights", drawn), siblings=both)).findings
     assert (starts.state, starts.severity) == (FOUND, "medium")
     assert starts.high < 0
     assert starts.number == pytest.approx(-1, abs=0.5)

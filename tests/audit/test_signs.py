@@ -96,6 +96,17 @@ def test_what_was_put_on_can_be_taken_off(name: str) -> None:
     np.testing.assert_allclose(untouched.signals, examples.signals, atol=1e-5)
 
 
+def test_an_offset_is_taken_off_on_its_own_side_of_0() -> None:
+    examples = made_beats(6)
+    rests = np.array([-0.8, -0.3, -0.1, 0.1, 0.3, 0.8])
+    level = examples.signals - np.median(examples.signals, axis=2, keepdims=True)
+    shifted = replace(examples, signals=(level + rests[:, None, None]).astype(np.float32))
+    left = [-0.2, -0.2, -0.1, 0.1, 0.2, 0.2]
+    for at_most in (0.2, -0.2, np.array([0.2, -0.2] * 3)):
+        cleaned = find_sign("offset").take_off(shifted, at_most)
+        np.testing.assert_allclose(cleaned.signals, level + np.array(left)[:, None, None], atol=1e-6)
+
+
 def test_a_sign_hardly_moves_the_measures_of_the_others(simulated: Examples) -> None:
     """Each in units of the least that counts as the sign: below 1 nothing is named that is not there."""
     rows = np.random.default_rng(0).permutation(len(simulated))[:150]

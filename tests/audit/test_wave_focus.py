@@ -7,12 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
-from audit.beats_made import made_beats
+from audit.beats_made import looks_at, made_beats
 from ecglens.analysis.waves import wave_regions
-from ecglens.attribution import registry
-from ecglens.attribution.registry import Card, register
 from ecglens.audit.finding import CLEAR, FOUND, NOT_RUN
 from ecglens.audit.subject import Subject
 from ecglens.audit.wave_focus import ALL, OUTSIDE, wave_findings, wave_table
@@ -23,27 +20,6 @@ from made import tiny
 @pytest.fixture(scope="module")
 def examples() -> Examples:
     return made_beats(60)
-
-
-@pytest.fixture
-def method(examples: Examples):
-    """A made method that looks at one stretch around the middle of the example: method(name, first, stop) in samples."""
-    names = []
-
-    def put(name: str, first: int, stop: int) -> str:
-        def looks(batch):
-            out = torch.zeros_like(batch.x)
-            out[:, :, first:stop] = 1
-            return out
-
-        register(name, Card("made", "made", "1", True, True, "sample", "all"))(looks)
-        names.append(name)
-        return name
-
-    registry.methods()
-    yield put
-    for name in names:
-        registry._REGISTRY.pop(name)
 
 
 def _subject(examples: Examples, method: str) -> Subject:
@@ -85,11 +61,11 @@ def test_shares_are_those_of_a_slow_sum_over_leads_and_samples(examples: Example
 def test_a_map_on_qrs_is_on_the_beat_and_one_on_the_pause_is_not(examples: Examples, method) -> None:
     r = int(examples.column("r_index")[0])
     assert (examples.column("r_index") == r).all()
-    on_qrs = _subject(examples, method("made-qrs", r - 4, r + 4))
+    on_qrs = _subject(examples, method("made-qrs", looks_at(r - 4, r + 4)))
     outside, alike = wave_findings(on_qrs, wave_table(on_qrs))
     assert (outside.state, alike.state) == (CLEAR, CLEAR)
     assert outside.number < 0.1
-    on_pause = _subject(examples, method("made-pause", examples.length - 12, examples.length))
+    on_pause = _subject(examples, method("made-pause", looks_at(examples.length - 12, examples.length)))
     outside, _ = wave_findings(on_pause, wave_table(on_pause))
     assert outside.state == FOUND
     assert outside.number > 1.5
@@ -109,7 +85,7 @@ def test_what_has_no_waves_is_not_run(examples: Examples) -> None:
 
 
 def test_empty_maps_and_no_example_to_explain_are_not_run(examples: Examples, method) -> None:
-    of = _subject(examples, method("made-nothing", 0, 0))
+    of = _subject(examples, method("made-nothing", looks_at(0, 0)))
     for each in wave_findings(of, wave_table(of)):
         assert (each.state, each.why_not) == (NOT_RUN, "the maps are empty")
     without = replace(of, examples=replace(examples, multi_hot=np.zeros((len(examples), 2), bool)))

@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from audit.beats_made import made_beats
+from audit.beats_made import looks_at, made_beats
 from ecglens.analysis.wave_occlusion import occlude_waves
 from ecglens.analysis.waves import wave_regions
-from ecglens.attribution import registry
-from ecglens.attribution.registry import Card, register
 from ecglens.audit.finding import CLEAR, FOUND, NOT_RUN
 from ecglens.audit.subject import Subject
 from ecglens.audit.wave_occlusion import ALL_CLASSES, ALL_LEADS, wave_occlusion
@@ -44,27 +42,6 @@ def _classifier(examples: Examples, lead: int, first: int, stop: int) -> Classif
 @pytest.fixture(scope="module")
 def examples() -> Examples:
     return made_beats(40)
-
-
-@pytest.fixture
-def method():
-    """A made method that looks at some samples: method(name, first, stop)."""
-    names = []
-
-    def put(name: str, first: int, stop: int) -> str:
-        def looks(batch):
-            out = torch.full_like(batch.x, 1e-3)
-            out[:, :, first:stop] = 1
-            return out
-
-        register(name, Card("made", "made", "1", True, True, "sample", "all"))(looks)
-        names.append(name)
-        return name
-
-    registry.methods()
-    yield put
-    for name in names:
-        registry._REGISTRY.pop(name)
 
 
 def test_falls_are_those_of_a_slow_line_from_sample_to_sample() -> None:
@@ -117,7 +94,7 @@ def test_what_does_not_fit_is_refused(examples: Examples) -> None:
 
 def test_a_net_of_one_lead_and_wave_is_moved_by_that_alone(examples: Examples, method) -> None:
     r = int(examples.column("r_index")[0])
-    of = Subject("net", _classifier(examples, 1, r - 8, r + 12), examples, method=method("made-qrs", r - 8, r + 12))
+    of = Subject("net", _classifier(examples, 1, r - 8, r + 12), examples, method=method("made-qrs", looks_at(r - 8, r + 12)))
     answer = wave_occlusion(of)
     assert [each.state for each in answer.findings] == [CLEAR, CLEAR]
     table = answer.tables["wave_occlusion"]
@@ -133,7 +110,7 @@ def test_a_net_of_one_lead_and_wave_is_moved_by_that_alone(examples: Examples, m
 
 def test_a_map_on_t_of_a_net_that_reads_qrs_is_found(examples: Examples, method) -> None:
     r = int(examples.column("r_index")[0])
-    of = Subject("net", _classifier(examples, 0, r - 8, r + 8), examples, method=method("made-t", r + 70, r + 110))
+    of = Subject("net", _classifier(examples, 0, r - 8, r + 8), examples, method=method("made-t", looks_at(r + 70, r + 110)))
     points, ranks = wave_occlusion(of).findings
     assert (points.state, points.severity) == (FOUND, "medium")
     assert "N: the map lies on T, hiding QRS moves most" in points.what
@@ -143,20 +120,17 @@ def test_a_map_on_t_of_a_net_that_reads_qrs_is_found(examples: Examples, method)
     assert even.state == NOT_RUN  # it points to no wave
 
 
-def test_a_map_that_ranks_waves_backwards_is_found(examples: Examples) -> None:
+def test_a_map_that_ranks_waves_backwards_is_found(examples: Examples, method) -> None:
     def backwards(batch):
         return 1 / (batch.x.detach().abs() + 0.01)
 
-    register("made-backwards", Card("made", "made", "1", True, True, "sample", "all"))(backwards)
-    try:
-        of = Subject("net", _classifier(examples, 0, 0, examples.length), examples, method="made-backwards")
-        _, ranks = wave_occlusion(of).findings
-        assert (ranks.state, ranks.severity) == (FOUND, "medium")
-        _, with_it = wave_occlusion(replace(of, method="magnitude")).findings
-        assert with_it.state == CLEAR
-        assert with_it.number > 0.3
-    finally:
-        registry._REGISTRY.pop("made-backwards")
+    made = method("made-backwards", backwards)
+    of = Subject("net", _classifier(examples, 0, 0, examples.length), examples, method=made)
+    _, ranks = wave_occlusion(of).findings
+    assert (ranks.state, ranks.severity) == (FOUND, "medium")
+    _, with_it = wave_occlusion(replace(of, method="magnitude")).findings
+    assert with_it.state == CLEAR
+    assert with_it.number > 0.3
 
 
 def test_without_method_beats_or_enough_examples_it_is_not_run(examples: Examples) -> None:
@@ -168,15 +142,7 @@ def test_without_method_beats_or_enough_examples_it_is_not_run(examples: Example
 
 def test_empty_maps_and_no_example_to_explain_are_not_run(examples: Examples, method) -> None:
     of = Subject("net", _classifier(examples, 0, 0, 20), examples, method="saliency")
-
-    def nothing(batch):
-        return torch.zeros_like(batch.x)
-
-    register("made-nothing", Card("made", "made", "1", True, True, "sample", "all"))(nothing)
-    try:
-        empty = wave_occlusion(replace(of, method="made-nothing"))
-    finally:
-        registry._REGISTRY.pop("made-nothing")
+    empty = wave_occlusion(replace(of, method=method("made-nothing", looks_at(0, 0))))
     without = replace(of, examples=replace(examples, multi_hot=np.zeros((len(examples), 2), bool)))
     none = wave_occlusion(replace(of, examples=examples.take(np.array([], np.int64))))
     for answer, why in ((empty, "the maps are empty"), (wave_occlusion(without), "no example"), (none, "no example")):

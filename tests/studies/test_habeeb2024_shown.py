@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -144,6 +146,18 @@ class _Caught(Sources):
         return name
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[_Caught, Any]]:
+    """The corrected run as written, each section drawn once: drawn("maps"). Read only."""
+
+    @cache
+    def one(section: str) -> tuple[_Caught, Any]:
+        source = _Caught(_write(tmp_path_factory.mktemp(section)))
+        return source, {"maps": maps_section, "leads": leads_section}[section](source)
+
+    return one
+
+
 def test_each_record_is_kept_with_what_its_labels_and_the_net_say_and_its_maps(tmp_path) -> None:
     run, classifier, material = _write(tmp_path), _classifier(), _material()
     shown = read_shown(Sources(run))
@@ -212,9 +226,12 @@ def test_of_a_long_record_the_last_ten_seconds_are_drawn(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("corrected", [True, False])
-def test_the_patient_view_has_the_records_own_values_and_words(tmp_path, corrected: bool) -> None:
-    source = _Caught(_write(tmp_path, corrected=corrected))
-    leads_section(source)
+def test_the_patient_view_has_the_records_own_values_and_words(tmp_path, drawn, corrected: bool) -> None:
+    if corrected:
+        source, _ = drawn("leads")
+    else:
+        source = _Caught(_write(tmp_path, corrected=False))
+        leads_section(source)
     values = pd.read_csv(source.run.tables / "leads-values.csv")
     for one in (one for one in read_shown(source) if one.row["patient"]):
         figure = source.figures[f"patient-{one.row['hospital']}"]
@@ -270,9 +287,8 @@ def test_what_the_net_answered_is_asked_of_its_decision_in_every_title(tmp_path)
         assert f"threshold 0.50, {verdict}" in titles["guided"]
 
 
-def test_the_pictures_and_the_table_hold_each_its_own_map(tmp_path) -> None:
-    source = _Caught(_write(tmp_path))
-    section = maps_section(source)
+def test_the_pictures_and_the_table_hold_each_its_own_map(drawn) -> None:
+    source, section = drawn("maps")
     shown = [one for one in read_shown(source) if one.row["of_class"]]
     (wrong,) = [one for one in read_shown(source) if one.row["wrong"]]
     for name, one in [*((f"figure-6-{k:02d}", one) for k, one in enumerate(shown, start=1)), ("figure-8", wrong)]:
@@ -294,9 +310,8 @@ def test_the_pictures_and_the_table_hold_each_its_own_map(tmp_path) -> None:
         assert row == [one.row["class"], one.row["id"], *(f"{size / sum(sizes):.2f}" for size in sizes)]
 
 
-def test_each_class_has_four_pictures_and_the_wrong_record_three(tmp_path) -> None:
-    source = _Caught(_write(tmp_path))
-    section = maps_section(source)
+def test_each_class_has_four_pictures_and_the_wrong_record_three(drawn) -> None:
+    source, section = drawn("maps")
     shown = read_shown(source)
     n = sum(one.row["of_class"] for one in shown)
     wrong = [one for one in shown if one.row["wrong"]]
@@ -317,9 +332,8 @@ def test_where_no_record_was_wrong_that_is_said(tmp_path) -> None:
     assert not any(name.startswith("figure-8") for name in source.figures)
 
 
-def test_a_class_no_record_was_given_is_absent_and_the_others_have_intervals(tmp_path) -> None:
-    source = _Caught(_write(tmp_path))
-    section = leads_section(source)
+def test_a_class_no_record_was_given_is_absent_and_the_others_have_intervals(drawn) -> None:
+    source, section = drawn("leads")
     table = pd.read_csv(source.run.tables / "leads.csv")
     mine = table[(table["by"] == "shapley-cpsc") & (table["hospital"] == "ptbxl") & ~table["signed"]]
     counts = mine.groupby("class")["n"].first()

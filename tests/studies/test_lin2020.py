@@ -386,8 +386,10 @@ def test_the_other_loss_stands_beside(
         assert f"{_metrics(one)['test.challenge_score']:.3f}" in words
         assert f"{_metrics(one)['test.macro_f1']:.3f}" in words
     assert "nothing tells them apart" in ecglens("report", run, "--beside", mine).complaint
-    elsewhere = tmp_path / "elsewhere"
-    assert short_run(elsewhere, "--seed", "1").code == 0
+    # a run of another seed has other sides, and nothing behind them is asked for
+    elsewhere, sides = Path(shutil.copytree(other, tmp_path / "elsewhere")), tmp_path / "sides"
+    assert short_run(sides, "--seed", "1", "--stop-after", "examples").code == 0
+    shutil.copy(sides / "tables" / "sides.csv", elsewhere / "tables")
     assert "use the same --seed" in ecglens("report", mine, "--beside", elsewhere).complaint
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import wfdb
 from sklearn.metrics import f1_score
 
 from ecglens.attribution.attributions import read_attributions
-from ecglens.models import load
+from ecglens.models import ecgnet, hannun, load, zihlmann
 from ecglens.recordings.databases import database
 from ecglens.runs import start_run
 from ecglens.studies.options import differences
@@ -43,6 +43,19 @@ def _metrics(run: Path) -> dict[str, Any]:
 
 def _table(run: Path, name: str) -> pd.DataFrame:
     return pd.read_csv(run / "tables" / f"{name}.csv", keep_default_na=False, na_values=[""])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def narrow() -> Iterator[None]:
+    """The three large nets with all their layers but a quarter of the filters: nothing here depends on their number.
+
+    Ten to seventeen million values were most of the time; tests/models has their true sizes.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hannun, "_FIRST", hannun._FIRST // 4)
+        patch.setattr(zihlmann, "_FIRST", zihlmann._FIRST // 4)
+        patch.setattr(ecgnet, "_CHANNELS", tuple(channels // 4 for channels in ecgnet._CHANNELS))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -171,14 +171,14 @@ def _free(subject: Subject, sign: Sign, k: int, here: Presence) -> Rows:
     """Unseen examples of other classes that are not said to be of class k and have less than half of the sign."""
     rows = _unseen(subject)
     rows = rows[~subject.truth[rows, k]]
-    rows = np.sort(np.random.default_rng([subject.seed, 71]).permutation(rows)[: 2 * _ASKED])
+    rows = np.random.default_rng([subject.seed, 71]).permutation(rows)[: 2 * _ASKED]
     if not len(rows):
         return rows
     part = subject.examples.take(rows)
     fine = ~claims(subject.classifier, part, k)
     if not sign.natural:
         fine &= ~(sign.measure(part) > here.strong / 2)
-    return rows[fine][:_ASKED]
+    return np.sort(rows[fine][:_ASKED])
 
 
 def _put(subject: Subject, sign: Sign, rows: Rows, k: int, strength: float, how: How) -> NDArray[np.bool_]:

@@ -87,7 +87,9 @@ def two_modes(values: Floats, patients: NDArray[np.str_]) -> Modes | None:
         mine, middle = values[group], float(np.median(values[group]))
         starts = np.array([low, middle, middle - step])
         away = np.minimum(np.abs(mine - starts[:, None]), np.abs(mine - starts[:, None] - step))
-        start = starts[int(np.mean(away**2, axis=1).argmin())]
+        # one far beat decides nothing, and of equals the first is taken: that a patient has the lower kind alone
+        cost = np.mean(np.minimum(away, step / 2) ** 2, axis=1)
+        start = starts[int(np.flatnonzero(cost <= cost.min() + 1e-9 * step**2)[0])]
         upper[group] = mine - start > step / 2
         off.append(mine - start - step * upper[group])
     # of the middle: a few beats on slopes of the baseline are far from either kind
