@@ -1,6 +1,6 @@
 """Fit the weights of the delineation: `python benchmarks/ludb_fit.py [--folds 5]`, some minutes.
 
-Boundaries on LUDB's odd records; whether there is a P wave on these and on rhythms of PTB-XL's folds 1 to 8. Writes
+Boundaries on LUDB's odd records; whether there is a P wave on these, PTB-XL's folds 1 to 8 and MIT-BIH. Writes
 src/ecglens/analysis/wave_weights.json; with --folds it only prints how well folds of the odd records, and PTB-XL's folds 9 and
 10, do that took no part in the fit. No even record of LUDB is read.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -29,7 +30,7 @@ from ecglens.analysis.wave_chain import (
 )
 from ecglens.analysis.wave_measures import RATE, Banks, Look, banks, measure_names, measures
 from ludb_delineation import LIMITS, Truth, figures, read_truths, scored
-from rhythms import Rhythms, rhythms, said
+from rhythms import Heard, mitdb, ptbxl, said
 
 PLACE = Path(__file__).parents[1] / "src/ecglens/analysis/wave_weights.json"
 WAYS = {"12 leads": list(range(12)), "II and V1": [1, 6], "II": [1]}
@@ -120,58 +121,73 @@ def p_told(x: np.ndarray, beats: Beats, weights: Weights) -> np.ndarray:
     return presence_measures(told, found, np.ones(told.shape[:2], bool), beats)
 
 
-def evidence_of(truths: list[Truth], atria: Rhythms, weights: Weights) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(`presence_measures`, 1 or 0 for a P wave) of LUDB's and of PTB-XL's beats with all leads, with two and with one."""
+def all_leads(_: np.random.Generator, n: int) -> list[list[int]]:
+    return [list(range(n))]
 
-    def all_leads(_: np.random.Generator) -> list[list[int]]:
-        return [list(range(12))]
 
-    def pairs(rng: np.random.Generator) -> list[list[int]]:
-        return rng.permutation(12).reshape(6, 2).tolist()
+def pairs(rng: np.random.Generator, n: int) -> list[list[int]]:
+    return rng.permutation(n).reshape(-1, 2).tolist()
 
-    def single(rng: np.random.Generator) -> list[list[int]]:
-        return rng.permutation(12).reshape(12, 1).tolist()
 
+def single(rng: np.random.Generator, n: int) -> list[list[int]]:
+    return rng.permutation(n).reshape(-1, 1).tolist()
+
+
+@dataclass(frozen=True)
+class Told:
+    """`presence_measures` of beats, 1 or 0 for a P wave, what each is worth in the fit, and with how many leads."""
+
+    x: np.ndarray
+    y: np.ndarray
+    worth: np.ndarray
+    leads: np.ndarray
+
+
+def told_of(parts: list[tuple[np.ndarray, np.ndarray]], leads: int) -> Told:
+    """Of a database's records: beats with P weigh as much as those without, a record as the root of its beats."""
+    known = [(told[~np.isnan(answer)], answer[~np.isnan(answer)]) for told, answer in parts]
+    x, y = map(np.concatenate, zip(*known, strict=True))
+    often = np.concatenate([np.where(answer > 0, answer.sum(), (1 - answer).sum()) for _, answer in known])
+    worth = 1 / np.sqrt(often)
+    for there in (0, 1):
+        worth[y == there] /= worth[y == there].sum()
+    return Told(x, y, worth, np.full(len(y), leads))
+
+
+def evidence_of(truths: list[Truth], heard: dict[str, list[Heard]], weights: Weights) -> list[Told]:
+    """Of LUDB, PTB-XL and MIT-BIH, with all leads, with two and with one; each of equal weight."""
     out = []
-    for sets in (all_leads, pairs, single):
+    for sets, leads in ((all_leads, 12), (pairs, 2), (single, 1)):
         rng = np.random.default_rng(1)
-        parts = [(p_told(view.x, view.beats, weights), view.truth.has_p) for view in views(truths, rng, sets, 0.5)]
-        out.append(parts)
-        parts = []
-        for x, beats, has_p in atria:
-            for rows in sets(rng)[:2]:
-                parts.append((p_told(x[rows], beats, weights), np.full(len(beats.r), float(has_p))))
-        out.append(parts)
-    joined = [tuple(map(np.concatenate, zip(*parts, strict=True))) for parts in out]
-    return [(told[~np.isnan(answer)], answer[~np.isnan(answer)]) for told, answer in joined]
+        seen = views(truths, rng, partial(sets, n=12), 0.5)
+        out.append(told_of([(p_told(view.x, view.beats, weights), view.truth.has_p) for view in seen], leads))
+        for records in heard.values():
+            n = len(records[0].x)
+            if n >= leads:
+                some = [(each, rows) for each in records for rows in sets(rng, n)[:2]]
+                out.append(told_of([(p_told(each.x[rows], each.beats, weights), each.has_p) for each, rows in some], leads))
+    return out
 
 
-def fit_presence(truths: list[Truth], atria: Rhythms, weights: Weights) -> np.ndarray:
-    """(mean, scale, weight) of each of PRESENCE: a logistic regression.
-
-    Each database and number of leads weighs the same in it, and in each of these the beats with P as much as those without.
-    """
+def fit_presence(truths: list[Truth], heard: dict[str, list[Heard]], weights: Weights) -> tuple[np.ndarray, np.ndarray]:
+    """((mean, scale, weight) of each of PRESENCE, level with one, two and more leads): a logistic regression."""
     from sklearn.linear_model import LogisticRegression
 
-    parts = evidence_of(truths, atria, weights)
-    x, y = map(np.concatenate, zip(*parts, strict=True))
-    worth = np.concatenate(
-        [np.where(answer > 0, 1 / answer.mean(), 1 / (1 - answer.mean())) / len(answer) for _, answer in parts]
-    )
+    parts = evidence_of(truths, heard, weights)
+    x, y, worth, leads = (np.concatenate([getattr(part, name) for part in parts]) for name in ("x", "y", "worth", "leads"))
     mean, scale = np.nanmean(x, axis=0), np.nanstd(x, axis=0)
+    few = np.column_stack([leads == 1, leads == 2]).astype(float)
     model = LogisticRegression(C=0.3, max_iter=500)
-    model.fit(np.nan_to_num((x - mean) / scale), y, sample_weight=worth / worth.mean())
-    # the intercept goes into the mean of the measure that weighs the most
-    most = int(np.argmax(np.abs(model.coef_[0])))
-    mean[most] -= model.intercept_[0] * scale[most] / model.coef_[0, most]
-    return np.column_stack([mean, scale, model.coef_[0]])
+    model.fit(np.column_stack([np.nan_to_num((x - mean) / scale), few]), y, sample_weight=worth / worth.mean())
+    found = model.coef_[0]
+    return np.column_stack([mean, scale, found[:-2]]), model.intercept_[0] + np.append(found[-2:], 0)
 
 
-def fit(truths: list[Truth], atria: Rhythms) -> Weights:
+def fit(truths: list[Truth], heard: dict[str, list[Heard]]) -> Weights:
     """All weights."""
     points = fit_points(views(truths, np.random.default_rng(0), mixed, _JITTER))
-    first = Weights(points, np.zeros((len(PRESENCE), 3)))
-    return Weights(points, fit_presence(truths, atria, first))
+    first = Weights(points, np.zeros((len(PRESENCE), 3)), np.zeros(3))
+    return Weights(points, *fit_presence(truths, heard, first))
 
 
 def written(weights: Weights) -> str:
@@ -181,14 +197,15 @@ def written(weights: Weights) -> str:
         return [float(f"{value:.4g}") for value in values]
 
     table = {
-        "about": "weights of measures by point; mean, scale, weight of signs of a P wave",
-        "source": "LUDB 1.0.1 (ODC-By 1.0, Kalyakulina 2020), records 1, 3, 5 ... 199; presence: these and PTB-XL (CC BY 4.0, "
-        "Wagner 2020), folds 1 to 8, by rhythm",
+        "about": "weights of measures by point; mean, scale, weight of signs of a P wave; level with 1, 2, more leads",
+        "source": "LUDB 1.0.1 (ODC-By 1.0, Kalyakulina 2020), records 1, 3, 5 ... 199; presence: these, PTB-XL (CC BY 4.0, "
+        "Wagner 2020), folds 1 to 8, and MIT-BIH (ODC-By 1.0, Moody 2001), by rhythms and beat marks",
         "command": "python benchmarks/ludb_fit.py",
         "points": {
             name: dict(zip(measure_names(look), short(weights.points[name]), strict=True)) for name, look in LOOKS.items()
         },
         "presence": {name: short(row) for name, row in zip(PRESENCE, weights.presence, strict=True)},
+        "level": short(weights.level),
     }
     return json.dumps(table, indent=1) + "\n"
 
@@ -206,15 +223,15 @@ def with_leads(truth: Truth, rows: list[int]) -> Truth:
 def main(folds: int) -> None:
     """Fit, or try."""
     torch.set_num_threads(1)
-    truths, atria = read_truths(odd=True), rhythms(range(1, 9))
+    truths, heard = read_truths(odd=True), {"ptbxl": ptbxl(range(1, 9)), "mitdb": mitdb()}
     if not folds:
-        PLACE.write_text(written(fit(truths, atria)), encoding="utf-8")
+        PLACE.write_text(written(fit(truths, heard)), encoding="utf-8")
         print(f"{PLACE} written")
         return
-    unseen = rhythms((9, 10))
+    unseen = ptbxl((9, 10))
     ways: dict[str, list] = {way: [] for way in WAYS}
     for fold in range(folds):
-        weights = fit([each for k, each in enumerate(truths) if k % folds != fold], atria)
+        weights = fit([each for k, each in enumerate(truths) if k % folds != fold], heard)
         if not fold:
             for way, rows in WAYS.items():
                 print(f"PTB-XL, folds 9 and 10, {way}: {said(unseen, rows, weights)}")

@@ -42,7 +42,10 @@ def test_paper_has_fine_lines_each_millimetre_and_bold_ones_each_five():
         (fine_x, 0, np.arange(-10, 16) * 0.04), (fine_y, 1, np.arange(-10, 21) * 0.1),
         (bold_x, 0, np.arange(-2, 4) * 0.2), (bold_y, 1, np.arange(-2, 5) * 0.5),
     ):  # fmt: skip
-        ends = np.array(lines.get_segments())
+        (path,) = lines.get_paths()
+        ends = path.vertices.reshape(-1, 3, 2)
+        assert np.isnan(ends[:, 2]).any(axis=1).all()  # the pen is lifted
+        ends = ends[:, :2]
         np.testing.assert_allclose(ends[:, 0, axis], wanted, atol=1e-9)
         # from one end of the axes to the other
         assert set(ends[:, :, 1 - axis].ravel()) == {0.0, 1.0}

@@ -67,7 +67,7 @@ def delineate(
     """Waves of a signal (lead, time) in mV at 100 to 1000 Hz; r: R peaks in samples, in order, else found in all leads.
 
     Each boundary is where a weighted sum of a few slopes and bends, of this lead and of all leads, says (wave_weights.json,
-    fitted on LUDB's odd records; whether there is a P wave on PTB-XL's rhythms too). A beat has a P wave in all leads or in
+    fitted on LUDB's odd records; whether there is a P wave on PTB-XL and MIT-BIH too). A beat has a P wave in all leads or in
     none. Not NeuroKit2's delineation, which is further
     from LUDB's experts, claims P in fibrillation and takes 3 to 25 ms a beat (docs/results/waves.md). NaN are bridged by a
     line. A lead without a QRS, or far from the others, gets their median; where no lead shows any, QRS and T get a window
@@ -110,7 +110,7 @@ def delineate_stretches(
     ranked = Beats(zeros, zeros, zeros, beats.series[order], beats.rr[order])
     evidence = presence_measures(told[order], {name: each[order] for name, each in found.items()}, usable[order], ranked)
     has_p = np.empty(n_beats, bool)
-    has_p[order] = presence_score(evidence, weights) > 0
+    has_p[order] = presence_score(evidence, weights, n_leads) > 0
     onset, offset, quality = _settled(found, usable, has_p, beats, fs)
     put_in_order(onset, offset, beats.row)
     return Delineation(float(fs), leads, beats.r, beats.row, onset, offset, quality)

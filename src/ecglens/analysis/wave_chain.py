@@ -73,20 +73,22 @@ class Beats:
 
 @dataclass(frozen=True)
 class Weights:
-    """points: weight of each measure by point; presence: (mean, scale, weight) of each of PRESENCE."""
+    """points: weight of each measure by point; presence: (mean, scale, weight) of each of PRESENCE; level: what is added to
+    their sum with one, two, and more leads."""
 
     points: dict[str, NDArray[np.float32]]
     presence: Floats
+    level: Floats
 
 
 @cache
 def fitted() -> Weights:
-    """The weights in wave_weights.json: benchmarks/ludb_fit.py, on LUDB's odd records and, for P or none, PTB-XL's rhythms."""
+    """The weights in wave_weights.json (benchmarks/ludb_fit.py): LUDB's odd records, for P or none PTB-XL and MIT-BIH too."""
     table = json.loads((files("ecglens.analysis") / "wave_weights.json").read_text(encoding="utf-8"))
     points = {}
     for name, look in LOOKS.items():
         points[name] = np.array([table["points"][name][each] for each in measure_names(look)], np.float32)
-    return Weights(points, np.array([table["presence"][name] for name in PRESENCE]))
+    return Weights(points, np.array([table["presence"][name] for name in PRESENCE]), np.array(table["level"]))
 
 
 def allowed_places(name: str, found: dict[str, Floats], beats: Beats) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -240,7 +242,8 @@ def _mean(values: NDArray[np.floating]) -> Floats:
     return np.where(count > 0, np.where(known, values, 0).sum(axis=1) / np.maximum(count, 1), np.nan)
 
 
-def presence_score(found: Floats, weights: Weights) -> Floats:
-    """Log odds of a P wave (beat,) from `presence_measures`; unknown ones say nothing."""
+def presence_score(found: Floats, weights: Weights, n_leads: int) -> Floats:
+    """Log odds of a P wave (beat,) from `presence_measures`; unknown ones say nothing, and where all are there is none."""
     mean, scale, weight = weights.presence.T
-    return np.where(np.isnan(found), 0, (found - mean) / scale) @ weight
+    odds = np.where(np.isnan(found), 0, (found - mean) / scale) @ weight + weights.level[min(n_leads, 3) - 1]
+    return np.where(np.isnan(found).all(axis=1), -np.inf, odds)

@@ -45,6 +45,7 @@ def paper_size(seconds: float, millivolts: float, zoom: float) -> tuple[float, f
 
 def draw_paper(axes: Axes, seconds: tuple[float, float], millivolts: tuple[float, float]) -> None:
     """Fine lines each mm (0.04 s, 0.1 mV), bold ones each 5 mm (0.2 s, 0.5 mV), ticks at bold lines."""
+    from matplotlib.collections import LineCollection
     from matplotlib.ticker import FuncFormatter, MultipleLocator
 
     axes.set_xlim(*seconds)
@@ -54,12 +55,19 @@ def draw_paper(axes: Axes, seconds: tuple[float, float], millivolts: tuple[float
     # lines, not the grid of minor ticks: a tick is an object of its own, and a page has ten thousand
     for step_s, step_mv, colour, width, order in ((0.04, 0.1, _FINE, 0.4, 0.5), (0.2, 0.5, _BOLD, 0.6, 0.51)):
         style = {"colors": colour, "linewidths": width, "zorder": order}
-        axes.vlines(_multiples(step_s, *seconds), 0, 1, transform=axes.get_xaxis_transform(), **style)  # type: ignore[arg-type]
-        axes.hlines(_multiples(step_mv, *millivolts), 0, 1, transform=axes.get_yaxis_transform(), **style)  # type: ignore[arg-type]
+        across = _combed(_multiples(step_s, *seconds))
+        up = _combed(_multiples(step_mv, *millivolts))[:, ::-1]
+        for lines, transform in ((across, axes.get_xaxis_transform()), (up, axes.get_yaxis_transform())):
+            axes.add_collection(LineCollection([lines], transform=transform, **style), autolim=False)  # type: ignore[arg-type]
     axes.tick_params(which="both", length=0, labelsize=7)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.1f}"))
     for spine in axes.spines.values():
         spine.set_color(_BOLD)
+
+
+def _combed(at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points (3 a line, 2) of lines from 0 to 1, NaN between them: one path, where a path for each doubles a page's size."""
+    return np.column_stack([np.repeat(at, 3), np.tile([0.0, 1.0, np.nan], len(at))])
 
 
 def _multiples(step: float, low: float, high: float) -> NDArray[np.float64]:
