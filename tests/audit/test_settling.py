@@ -88,6 +88,20 @@ def test_pictures_are_not_settled_and_empty_maps_say_neither_where_nor_nowhere(m
     assert "3 empty maps of made-nothing left out" in some.in_words
 
 
+def test_empty_maps_do_not_count_as_settled(method) -> None:
+    def sum_of_some(batch, steps: int = 8, share: float = 1.0):
+        return batch.gradient * (1 + (8 / steps) ** 2) * (torch.as_tensor(batch.rows) >= share * 12)[:, None, None]
+
+    of = replace(_OF, method=method("made-sum-of-some", sum_of_some))
+    empty, some = settled(of), settled(replace(of, map_options={"share": 0.25}))
+    assert (empty.state, empty.why_not) == (NOT_RUN, "the maps are empty: 12 of 12 of made-sum-of-some")
+    assert (some.state, some.severity) == (CLEAR, "")
+    assert some.number == pytest.approx(0.25)  # not 0, which the empty ones would be
+    assert "median of 9 examples" in some.in_words
+    beside = settled(replace(of, further={"integrated-gradients": {}}))
+    assert beside.where["method"] == "integrated-gradients"
+
+
 def test_without_an_example_nothing_is_settled_or_even() -> None:
     none = replace(_OF.examples, multi_hot=np.zeros((12, 3), bool))
     for check in (settled, even):

@@ -25,6 +25,7 @@ from ecglens.audit.confounders import (
     claims,
     sign_findings,
 )
+from ecglens.audit.finding import Finding, Measure, found
 from ecglens.audit.presence import Presence
 from ecglens.audit.signs import find_sign
 from ecglens.audit.subject import Subject
@@ -305,3 +306,20 @@ def test_the_interval_of_what_a_sign_moves_is_over_patients() -> None:
     of = _subject(replace(examples, signals=signals.astype(np.float32)), AtLevel(0.5))
     low, high = _moved_interval(of, OFFSET, np.arange(96), 1, 1.0, {})
     assert (low, high) == (0.125, 0.875)
+
+
+@pytest.mark.parametrize("order", [("low", "medium"), ("medium", "low"), ("medium", "high"), ("high", "low")])
+def test_of_two_kinds_the_one_that_the_model_goes_by_most_is_told(
+    order: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = made_beats(60)
+    kinds = {severity: replace(_there(np.arange(9), 0.3), beside=severity) for severity in order}
+    monkeypatch.setattr(confounders, "present", lambda *_: list(kinds.values()))
+    monkeypatch.setattr(confounders, "is_there", lambda _: True)
+
+    def told(_subject: Subject, _sign: Any, _part: Examples, _k: int, here: Presence) -> Finding:
+        return found("confounders.mains.V", "data", here.beside, "told", Measure(0.5, "share"), do="mend it")
+
+    monkeypatch.setattr(confounders, "_finding", told)
+    (one,) = _of_sign(_subject(examples, AtLevel(9.0)), MAINS, examples, np.ones((60, 2), bool), [1])
+    assert one.severity == max(order, key=("low", "medium", "high").index)

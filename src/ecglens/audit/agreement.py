@@ -110,6 +110,8 @@ def between_methods(subject: Subject) -> Answer:
     if why:
         return Answer([not_run(name, "explanation", what, why)])
     rows = examples_for_maps(subject, _MOST)
+    if len(rows) < LEAST:
+        return Answer([not_run(name, "explanation", what, f"{len(rows)} examples to explain; {LEAST} are needed")])
     part, patients, fs = subject.examples.take(rows), subject.patients[rows], subject.examples.fs
     target = subject.classifier.logits(part).argmax(1)
     mine = maps_of(subject, part, target)

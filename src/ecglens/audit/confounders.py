@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ecglens.analysis.intervals import ratio_over_patients
 from ecglens.analysis.origin import drawn_evenly
-from ecglens.audit.finding import Finding, Measure, clear, found, not_run
+from ecglens.audit.finding import SEVERITIES, Finding, Measure, clear, found, not_run
 from ecglens.audit.presence import FEW, SHARE, Presence, is_there, present
 from ecglens.audit.signs import SIGNS, Sign
 from ecglens.audit.subject import Subject
@@ -97,7 +97,7 @@ def _of_sign(subject: Subject, sign: Sign, part: Examples, truth: NDArray[np.boo
         largest = max([largest, *((here.share, part.classes[k]) for here in seen)])
         findings = [_finding(subject, sign, part, k, here) for here in seen if is_there(here)]
         if findings:  # of two kinds the odd one is that by which the model goes
-            out.append(max(findings, key=lambda each: each.severity == "high"))
+            out.append(max(findings, key=lambda each: SEVERITIES.index(each.severity)))
     if out:
         return out
     if largest[0] < 0:

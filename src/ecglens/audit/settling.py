@@ -26,7 +26,8 @@ def settled(subject: Subject) -> Finding:
 
     A map that has settled moves less from s to 2 s steps than it did from s / 2 to s; one that marches on moves more. What
     moves by less than a fiftieth of the map's mean size counts as still. Methods without steps have nothing to settle. Of a
-    method that doubles its own steps, s is what each example took.
+    method that doubles its own steps, s is what each example took. Empty maps have nothing to settle; a method most of whose
+    maps are empty is left out.
     """
     name, what = "explanation.unsettled", "Whether maps stand still when their method works longer"
     stepped = {method: options for method, options in _shown(subject).items() if _steps(method, options) >= 2}
@@ -36,10 +37,15 @@ def settled(subject: Subject) -> Finding:
     if isinstance(some, str):
         return not_run(name, "explanation", what, some)
     rows, part, target = some
-    ways, taken = {}, {}
+    ways, taken, empty = {}, {}, {}
     for method, options in stepped.items():
-        half, whole, double, taken[method] = _course(subject, method, options, part, target)
-        ways[method] = _way(half, whole, double)
+        half, whole, double, steps_of = _course(subject, method, options, part, target)
+        there = np.abs(whole).max(axis=(1, 2), initial=0) + np.abs(double).max(axis=(1, 2), initial=0) > 0
+        empty[method] = int((~there).sum())
+        if 2 * empty[method] <= len(rows):
+            ways[method], taken[method] = _way(half, whole, double)[there], steps_of[there]
+    if not ways:
+        return not_run(name, "explanation", what, _said_empty(empty, len(rows)))
     worst = max(ways, key=lambda method: float(np.median(ways[method])))
     low, high = np.percentile(ways[worst], [5, 95]).tolist()
     least, most = int(taken[worst].min()), int(taken[worst].max())
@@ -47,7 +53,7 @@ def settled(subject: Subject) -> Finding:
     course = f"from {least} to {2 * least} steps, by what it moved from {least // 2} to {least}"
     if least < most:
         course = f"in twice the steps that it took ({steps}), by what it moved in the second half of them"
-    words = f"what a map moves {course}, 0 where it stands still; median of {len(rows)} examples (5 % to 95 %)"
+    words = f"what a map moves {course}, 0 where it stands still; median of {len(ways[worst])} examples (5 % to 95 %)"
     middle = Measure(float(np.median(ways[worst])), words, low, high, {"method": worst, "steps": steps})
     if middle.value > _ON_THE_WAY:
         return found(
@@ -135,8 +141,7 @@ def even(subject: Subject) -> Finding:
     empty = {method: int(np.isnan(values).sum()) for method, values in by.items()}
     by = {method: values[~np.isnan(values)] for method, values in by.items() if 2 * empty[method] <= len(rows)}
     if not by:
-        counts = ", ".join(f"{count} of {len(rows)} of {method}" for method, count in empty.items())
-        return not_run(name, "explanation", what, f"the maps are empty: {counts}")
+        return not_run(name, "explanation", what, _said_empty(empty, len(rows)))
     worst = max(by, key=lambda method: float(np.median(by[method])))
     low, high = np.percentile(by[worst], [5, 95]).tolist()
     apart = "".join(f"; {count} empty maps of {method} left out" for method, count in empty.items() if count)
@@ -157,6 +162,10 @@ def even(subject: Subject) -> Finding:
 def _shown(subject: Subject) -> dict[str, dict[str, Any]]:
     """All methods whose maps are shown, with their options."""
     return ({} if subject.method is None else {subject.method: subject.map_options}) | subject.further
+
+
+def _said_empty(empty: dict[str, int], n: int) -> str:
+    return "the maps are empty: " + ", ".join(f"{count} of {n} of {method}" for method, count in empty.items())
 
 
 def _evenness(values: NDArray[np.floating]) -> float:
