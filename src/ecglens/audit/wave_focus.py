@@ -19,6 +19,7 @@ TRIVIAL = ("magnitude", "slope")
 OUTSIDE, ALL = "outside all waves", "all classes"
 _WAVES = ("P", "QRS", "T")
 _MOST = 240  # examples
+_EVEN = 1 - 1e-6  # of what a uniform map has, but for rounding
 _ALIKE = 0.02  # share of a map's mass
 _EMPTY = "the maps are empty"
 
@@ -96,7 +97,7 @@ def _outside(subject: Subject, table: pd.DataFrame) -> Finding:
     told = (
         f"{row['share']:.0%} of the maps' mass lies outside P, QRS, T and what is between them, {row['time']:.0%} of the time"
     )
-    if measure.value >= 1 - 1e-6 and (low is None or low >= 1):
+    if measure.value >= _EVEN and (low is None or low >= _EVEN):
         return found(
             name, "explanation", "medium", f"{told}: no less than if it were strewn evenly. Either the net reads pauses, "
             "noise or edges, or the map does not show what it reads.",
