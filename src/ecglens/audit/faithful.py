@@ -188,9 +188,9 @@ def _faithful(subject: Subject, asked: _Asked, tried: dict[str, _Tried]) -> Find
     where = {"method": method, "fills": ", ".join(tried), "regions": asked.kind, "best trivial map": trivial}
     measure = Measure(float(np.nanmean(mine)), words, low, high, where)
     told = (
-        f"Deleting or putting back first what {method} ranks high differs from random order by {measure.value:.2f} logits on "
-        f"average ({low:.2f} to {high:.2f}; the class loses {loss:.2f} by the whole replacement), from the trivial map "
-        f"'{trivial}' by {more:.2f} ({further[0]:.2f} to {further[1]:.2f})"
+        f"Deleting or putting back first what {method} ranks high differs from random order by {measure.value:.3g} logits on "
+        f"average ({low:.3g} to {high:.3g}; the class loses {loss:.3g} by the whole replacement), from the trivial map "
+        f"'{trivial}' by {more:.3g} ({further[0]:.3g} to {further[1]:.3g})"
     )
     ids = asked.part.column("id").astype(str)[np.argsort(np.where(known, mine, np.inf))[:8]].tolist()
     if measure.value <= 0 or (patients >= _TELLING and low <= 0):
