@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 from audit.subjects import CLASSES, subject
+from ecglens.audit import scoring
 from ecglens.audit.finding import CLEAR, FOUND, NOT_RUN
 from ecglens.audit.scoring import absent_classes, better_than_lazy, metrics_of_one_class, thresholds_from_test
 from ecglens.audit.subject import Subject
@@ -78,7 +81,6 @@ def test_a_gain_that_is_one_patients_cannot_be_told_from_none() -> None:
 
 
 def _several(seed: int, chosen_on_test: bool) -> Subject:
-    from dataclasses import replace
 
     rng = np.random.default_rng(seed)
     truth = rng.random((50, 3)) < 0.4
@@ -106,7 +108,6 @@ def test_without_thresholds_or_classes_enough_it_is_not_run() -> None:
 
 
 def test_classes_for_which_any_threshold_is_the_best_do_not_count() -> None:
-    from dataclasses import replace
 
     of = _several(0, False)
     truth = of.truth
@@ -121,8 +122,6 @@ def test_classes_for_which_any_threshold_is_the_best_do_not_count() -> None:
 
 
 def test_beside_the_commonest_answer_it_takes_patients_and_classes() -> None:
-    from dataclasses import replace
-
     of = _answered(_TRUTH, _SAID, {})
     alone = replace(of.examples, table=of.examples.table.assign(patient="a"))
     first = np.arange(30)
@@ -131,7 +130,24 @@ def test_beside_the_commonest_answer_it_takes_patients_and_classes() -> None:
         (replace(of, examples=alone), "one patient"),
         (replace(of, asked=first, probabilities=of.probabilities[:30]), "one class"),
         (replace(of, examples=hot), "several classes"),
-        (replace(of, asked=first[:0], probabilities=of.probabilities[:0]), "no answers"),
+        (replace(of, examples=of.examples.take(first[:0]), asked=None, probabilities=None), "no example"),
     ):
         said = better_than_lazy(lacking)
         assert (said.state, text in said.why_not) == (NOT_RUN, True), text
+
+
+@pytest.mark.parametrize("most", [2000, 30])
+def test_where_no_answers_are_known_the_model_is_asked(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "ASKED_ANEW", most)
+    of = subject(_TRUTH.tolist(), [str(k % 10) for k in range(50)])
+    said = of.classifier.logits(of.examples).argmax(1)
+    assert (said != _TRUTH).any()
+    for split, rows in ((None, np.arange(50)), (np.where(np.arange(50) % 2, "test", "train"), np.arange(1, 50, 2))):
+        found = better_than_lazy(replace(of, split=split))
+        n = min(most, len(rows))
+        assert f"{n} examples asked now" in found.what
+        if n == len(rows):
+            accuracy = np.mean(said[rows] == _TRUTH[rows])
+            assert f"accuracy {accuracy:.3f}" in found.what
+            assert found.number == pytest.approx(accuracy - np.mean(_TRUTH[rows] == 0))
+    assert "asked now" not in better_than_lazy(_answered(_TRUTH, _SAID, {})).what

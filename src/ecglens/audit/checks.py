@@ -58,7 +58,7 @@ CHECKS = (
     Check("lead-configuration", "Is a class tied to the leads that were recorded?", leads.lead_configuration),
     Check("absent-classes", "Do absent classes count as 0 in an average?", scoring.absent_classes),
     Check("metrics-of-different-classes", "Are scores of one class?", scoring.metrics_of_one_class),
-    Check("lazy-answer", "Is it better than the commonest answer?", scoring.better_than_lazy),
+    Check("lazy-answer", "Is it better than the commonest answer?", scoring.better_than_lazy, answers=scoring.ASKED_ANEW),
     Check("thresholds-from-test", "Were thresholds chosen on the test set?", scoring.thresholds_from_test),
     Check("class-free", "Do maps depend on the class?", sanity.class_sensitivity, maps=120),
     Check("foreign-input", "Are maps of what the net saw?", sanity.foreign_input, maps=24),

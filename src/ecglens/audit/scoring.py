@@ -12,6 +12,7 @@ from ecglens.training.metrics import class_scores
 
 _METRICS = ("precision", "recall", "f1")
 _CLOSE = 1e-4
+ASKED_ANEW = 2000  # examples, where a model's answers are not known
 _PLATEAU = 0.1  # share of the thresholds that are all the best, above which a threshold may be best unchosen
 
 
@@ -78,24 +79,25 @@ def metrics_of_one_class(subject: Subject) -> Finding:
 
 
 def better_than_lazy(subject: Subject) -> Finding:
-    """Is the model better than one that always says the commonest class?"""
+    """Is the model better than one that always says the commonest class? Where no answers are known, 2,000 are asked for."""
     name, what = "scoring.lazy-answer", "Accuracy beside that of the commonest answer"
-    if subject.asked is None or subject.probabilities is None or not len(subject.asked):
-        return not_run(name, "model", what, "no answers to test examples are known")
     if subject.answered is not None or subject.examples.multi_hot is not None:
         return not_run(name, "model", what, "records may be of several classes")
-    if len(np.unique(subject.examples.labels[subject.asked])) < 2:
+    rows, said = _answers(subject)
+    if not len(rows):
+        return not_run(name, "model", what, "there is no example to ask about")
+    if len(np.unique(subject.examples.labels[rows])) < 2:
         return not_run(name, "model", what, "the test examples are of one class, which always saying it gets all right")
-    if len(np.unique(subject.patients[subject.asked])) < 2:
+    if len(np.unique(subject.patients[rows])) < 2:
         return not_run(name, "model", what, "the test examples are of one patient; chance is told from several")
-    truth, said = subject.examples.labels[subject.asked], subject.probabilities.argmax(1)
+    truth = subject.examples.labels[rows]
     usual = int(np.bincount(truth).argmax())
     gain = (said == truth).astype(float) - (truth == usual)
-    low, high = (
-        float(end[0]) for end in mean_over_patients(gain[:, None], subject.patients[subject.asked], seed=subject.seed)
-    )
+    low, high = (float(end[0]) for end in mean_over_patients(gain[:, None], subject.patients[rows], seed=subject.seed))
     word = subject.examples.classes[usual]
     told = f"accuracy {np.mean(said == truth):.3f}; always {word}: {np.mean(truth == usual):.3f}"
+    if not _known(subject):
+        told += f"; {len(rows)} examples asked now, which it may have learnt from"
     gained = Measure(float(gain.mean()), f"accuracy above that of always saying {word}", low, high)
     if gained.value > 0 and low > 0:
         return clear(name, "model", f"Better than the commonest answer ({told}).", gained)
@@ -105,6 +107,21 @@ def better_than_lazy(subject: Subject) -> Finding:
         f"The model {beside} one that always says {word} ({told}).", gained,
         do="Report accuracy beside the commonest answer's, and scores by class.",
     )  # fmt: skip
+
+
+def _known(subject: Subject) -> bool:
+    return subject.asked is not None and len(subject.asked) > 0
+
+
+def _answers(subject: Subject) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(rows, the class said of each): those of the scores, else of examples drawn at random."""
+    if subject.asked is not None and subject.probabilities is not None and len(subject.asked):
+        return subject.asked, subject.probabilities.argmax(1)
+    rows = np.arange(len(subject.examples))
+    if subject.split is not None and len(subject.tested):
+        rows = subject.tested
+    rows = np.sort(np.random.default_rng([subject.seed, 81]).permutation(rows)[:ASKED_ANEW])
+    return rows, subject.classifier.logits(subject.examples.take(rows)).argmax(1)
 
 
 def thresholds_from_test(subject: Subject) -> Finding:
