@@ -13,9 +13,19 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from ecglens.analysis.delineation import CONSENSUS, IN_LEAD, WAVES, WINDOW, Delineation, delineate, put_in_order
+from ecglens.analysis.delineation import (
+    CONSENSUS,
+    IN_LEAD,
+    WAVES,
+    WINDOW,
+    Delineation,
+    Stretches,
+    delineate,
+    delineate_stretches,
+    put_in_order,
+)
 from ecglens.analysis.r_peaks import find_r
-from ecglens.analysis.wave_chain import LOOKS, PRESENCE, Beats, find_points, fitted, presence_measures
+from ecglens.analysis.wave_chain import LOOKS, PRESENCE, Beats, find_points, fitted, presence_measures, presence_score
 from ecglens.analysis.wave_measures import RATE, SCALES, Look, banks, measure_names, measures, middle_of
 from ecglens.errors import EcglensError
 from ecglens.recordings.databases import database, read_records
@@ -270,6 +280,38 @@ def test_what_a_rhythm_says_of_p_is_the_mean_over_eight_beats_of_its_series_on_e
             assert values[beat, half + column] == pytest.approx(wanted, nan_ok=True)
     assert np.isnan(values[10, 0])
     assert not np.isnan(values[10, half])
+
+
+def test_an_rr_that_is_not_known_says_nothing() -> None:
+    signal, r = _made()
+    zeros = np.zeros(3, np.int64)
+    for unknown in (np.nan, np.inf, 0.0):
+        beats = Beats(r[2:5], zeros, zeros + signal.shape[1], np.array([0, 1, 1]), np.array([unknown, 0.8, 0.8]))
+        found, told = find_points(signal, beats, fitted())
+        values = presence_measures(told, found, np.ones(told.shape[:2], bool), beats)
+        by = dict(zip(PRESENCE, values.T, strict=True))
+        for name in ("RR", "RR, mean of the rhythm", "irregular RR"):
+            assert np.isnan(by[name][0]), name
+            assert not np.isnan(by[name][1:]).any() or name == "irregular RR"
+        score = presence_score(values, fitted(), np.full(3, 3))
+        assert np.isfinite(score).all()
+        assert presence_score(np.full_like(values, np.nan), fitted(), np.full(3, 3)).tolist() == [-np.inf] * 3
+
+
+def test_beats_far_apart_in_time_are_not_of_one_rhythm() -> None:
+    signal, r = _made(n_leads=12, with_p=False, seconds=20)
+    n = len(r)
+    zeros, stop = np.zeros(n, np.int64), np.array([signal.shape[1]])
+    rr = np.diff(r, prepend=np.nan) / RATE
+    near, far = (
+        delineate_stretches(signal[None], RATE, _names(signal), Stretches(zeros, r, zeros[:1], stop, zeros, when, rr))
+        for when in (r / RATE, np.arange(n) * 21.0)
+    )
+    alone = delineate_stretches(
+        signal[None], RATE, _names(signal), Stretches(zeros, r, zeros[:1], stop, np.arange(n), r / RATE, rr)
+    )
+    np.testing.assert_array_equal(far.onset["P"], alone.onset["P"])
+    assert (near.onset["P"] != alone.onset["P"]).any()
 
 
 def test_the_table_has_a_weight_for_every_measure() -> None:

@@ -59,7 +59,7 @@ def _slow_logits(model: Classifier, x: np.ndarray) -> np.ndarray:
 
 def test_each_sample_of_signal_is_in_one_part_of_one_wave_of_its_lead(beats: Examples) -> None:
     beats = beats.take(np.arange(8))
-    numbers, waves = of.region_numbers(beats), wave_regions(beats)
+    numbers, waves = of.region_numbers(beats, wave_regions(beats)), wave_regions(beats)
     longest = round(0.2 * beats.fs)
     for n in range(len(beats)):
         for place in beats.places:
@@ -83,10 +83,11 @@ def test_each_sample_of_signal_is_in_one_part_of_one_wave_of_its_lead(beats: Exa
 
 
 def test_regions_of_maps_without_leads_go_through_all_leads_and_parts_leave_padding_out(beats: Examples) -> None:
-    together = of.region_numbers(beats.take(np.arange(4)), leads_apart=False)
+    four = beats.take(np.arange(4))
+    together = of.region_numbers(four, wave_regions(four), leads_apart=False)
     np.testing.assert_array_equal(together[:, 0], together[:, 1])
     padded = replace(beats, table=beats.table.assign(valid_start=40, valid_stop=300))
-    parts = of.region_numbers(padded, waves=False)
+    parts = of.region_numbers(padded, None)
     assert (parts[:, :, :40] == -1).all()
     assert (parts[:, :, 300:] == -1).all()
     assert set(of.region_sizes(parts).flatten()) == {32, 33}  # 260 samples in 8 parts of at most 36
@@ -96,7 +97,7 @@ def test_regions_of_maps_without_leads_go_through_all_leads_and_parts_leave_padd
     )  # fmt: skip
     expected = np.full(60, -1)
     expected[5:25], expected[35:55] = np.repeat([0, 1], 10), np.repeat([2, 3], 10)
-    np.testing.assert_array_equal(of.region_numbers(joined, waves=False)[0, 0], expected)
+    np.testing.assert_array_equal(of.region_numbers(joined, None)[0, 0], expected)
 
 
 def test_mass_is_the_mean_of_a_map_in_each_region() -> None:
@@ -311,7 +312,7 @@ def test_a_real_ventricular_beat_is_filled_with_a_normal_one_beside_it(real_mitd
     v = examples.classes.index("V")
     rows = np.flatnonzero((examples.labels == v) & (examples.column("r_index") > 40))[5:15]
     part = examples.take(rows)
-    numbers = of.region_numbers(part)
+    numbers = of.region_numbers(part, wave_regions(part))
     assert (
         of.region_sizes(numbers).sum(axis=1) == len(part.places) * (part.table["valid_stop"] - part.table["valid_start"])
     ).all()

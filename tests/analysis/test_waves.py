@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecglens.analysis.delineation import IN_LEAD
-from ecglens.analysis.waves import EXPERT, NAMES, delineated, known_waves, simulated_waves, wave_regions
+from ecglens.analysis.waves import EXPERT, NAMES, _with_neighbours, delineated, known_waves, simulated_waves, wave_regions
 from ecglens.errors import EcglensError
+from ecglens.examples.beats import BeatOptions, cut_beats
 from ecglens.examples.examples import Examples, LeadPlace
+from ecglens.examples.label_maps import label_map
 from ecglens.examples.regions import Regions
-from ecglens.recordings.databases import read_records
+from ecglens.recordings.databases import database, read_records
 from ecglens.recordings.ludb_reader import read_ludb
 from ecglens.recordings.recording import Waves
 from ecglens.recordings.simulated import simulated_database
@@ -246,3 +248,33 @@ def test_ludb_waves_are_the_experts(data_root: Path) -> None:
 def test_of_no_example_there_are_no_regions() -> None:
     regions = wave_regions(_windows(1).take(np.array([], np.int64)))
     assert regions.start.shape == regions.stop.shape == (0, len(regions.names))
+
+
+def test_around_each_row_come_the_twelve_beats_before_and_behind_in_its_record() -> None:
+    rng = np.random.default_rng(0)
+    record = np.repeat(["a", "b", "c"], [40, 3, 30])[rng.permutation(73)]
+    examples = _windows(73, record=record, r_sample=rng.permutation(73) * 250)
+    rows = np.array([5, 60, 7, 7])
+    table = examples.table.assign(row=np.arange(73))
+    expected: set[int] = set()
+    for row in rows:
+        mine = table[table["record"] == record[row]].sort_values("r_sample")["row"].tolist()
+        at = mine.index(row)
+        expected |= set(mine[max(at - 12, 0) : at + 13])
+    assert _with_neighbours(examples, rows).tolist() == sorted(expected)
+    longer = examples.take(np.arange(4))
+    longer.table["beats_at"] = ["216"] * 4
+    assert _with_neighbours(longer, np.array([3, 1])).tolist() == [1, 3]
+
+
+def test_regions_of_some_beats_are_those_that_they_have_among_all(real_mitdb: Path) -> None:
+    recordings = read_records(database("mitdb"), real_mitdb, ("106", "114"), [], swap_leads=True)
+    examples, _ = cut_beats(recordings, label_map("jones"), BeatOptions(), [])
+    v = examples.labels == examples.classes.index("V")
+    rng = np.random.default_rng(1)
+    rows = rng.permutation(np.concatenate([rng.choice(np.flatnonzero(each), 60, replace=False) for each in (v, ~v)]))
+    among_all, alone = wave_regions(examples).take(rows), wave_regions(examples.take(rows))
+    some = wave_regions(examples, rows=rows)
+    for end in ("start", "stop"):
+        np.testing.assert_array_equal(getattr(some, end), getattr(among_all, end))
+    assert (alone.start != among_all.start).any()  # a sample of beats knows no rhythm

@@ -343,6 +343,29 @@ def test_nothing_of_a_call_is_left_behind():
     assert all(output() is None for output in outputs)
 
 
+class Force(nn.Module):
+    """A net whose answer is a gradient of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.head = nn.Conv1d(2, 4, 5, padding=2), nn.Linear(2, 3)
+
+    def forward(self, x):
+        with torch.enable_grad():
+            x = x if x.requires_grad else x.detach().requires_grad_()
+            (force,) = torch.autograd.grad(self.layer(x).tanh().square().sum(), x, create_graph=True)
+        return self.head(force.mean(2))
+
+
+def test_a_net_that_takes_a_gradient_on_its_way_is_explained():
+    model, x = classifier(seeded(Force)), signals()
+    found = explain(model, x, ["saliency"], target=TARGET, quiet=True)["saliency"][:]
+    inputs = torch.tensor(x, requires_grad=True)
+    model.module(inputs)[np.arange(5), TARGET].sum().backward()
+    np.testing.assert_allclose(found, inputs.grad.numpy(), atol=1e-6)
+    assert found.any()
+
+
 def test_large_weights_do_not_make_batches_small():
     model = classifier(nn.Sequential(nn.Flatten(), nn.Linear(48, 40_000), nn.ReLU(), nn.Linear(40_000, 3)))
     sizes = []

@@ -357,6 +357,9 @@ def test_maps_of_a_registered_model_do_not_depend_on_the_other_examples(name):
         alone = explain(model, examples, wanted, target=TARGET[row : row + 1], rows=np.array([row]), quiet=True)
         for method in wanted:
             np.testing.assert_allclose(alone[method][0], together[method][row], rtol=1e-3, atol=1e-5)
+    for method in wanted[1:]:  # by itself it asks for no gradient
+        alone = explain(model, examples, [method], target=TARGET[3:4], rows=np.array([3]), quiet=True)
+        np.testing.assert_allclose(alone[method][0], together[method][3], rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", _ALONE)

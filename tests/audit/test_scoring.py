@@ -146,6 +146,7 @@ def test_where_no_answers_are_known_the_model_is_asked(most: int, monkeypatch: p
         found = better_than_lazy(replace(of, split=split))
         n = min(most, len(rows))
         assert f"{n} examples asked now" in found.what
+        assert ("may have learnt from" in found.what) == (split is None)
         if n == len(rows):
             accuracy = np.mean(said[rows] == _TRUTH[rows])
             assert f"accuracy {accuracy:.3f}" in found.what

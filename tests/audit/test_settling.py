@@ -98,7 +98,9 @@ def test_empty_maps_do_not_count_as_settled(method) -> None:
     assert (some.state, some.severity) == (CLEAR, "")
     assert some.number == pytest.approx(0.25)  # not 0, which the empty ones would be
     assert "median of 9 examples" in some.in_words
+    assert "3 empty maps of made-sum-of-some left out" in some.in_words
     beside = settled(replace(of, further={"integrated-gradients": {}}))
+    assert "12 empty maps of made-sum-of-some left out" in beside.in_words
     assert beside.where["method"] == "integrated-gradients"
 
 

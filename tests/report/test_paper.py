@@ -42,8 +42,7 @@ def test_paper_has_fine_lines_each_millimetre_and_bold_ones_each_five():
         (fine_x, 0, np.arange(-10, 16) * 0.04), (fine_y, 1, np.arange(-10, 21) * 0.1),
         (bold_x, 0, np.arange(-2, 4) * 0.2), (bold_y, 1, np.arange(-2, 5) * 0.5),
     ):  # fmt: skip
-        (path,) = lines.get_paths()
-        ends = path.vertices.reshape(-1, 3, 2)
+        ends = np.concatenate([path.vertices for path in lines.get_paths()]).reshape(-1, 3, 2)
         assert np.isnan(ends[:, 2]).any(axis=1).all()  # the pen is lifted
         ends = ends[:, :2]
         np.testing.assert_allclose(ends[:, 0, axis], wanted, atol=1e-9)
@@ -55,6 +54,14 @@ def test_paper_has_fine_lines_each_millimetre_and_bold_ones_each_five():
         low, high = sorted(axis.get_view_interval())
         ticks = [tick for tick in axis.get_majorticklocs() if low - 1e-9 <= tick <= high + 1e-9]
         np.testing.assert_allclose(ticks, wanted, atol=1e-9)
+
+
+def test_the_lines_of_long_paper_are_paths_short_enough_to_snap_to_pixels():
+    axes = place(new_figure(900, 80), 10, 10, 800, 30)
+    draw_paper(axes, (0.0, 30.0), (-1.0, 2.0))
+    paths = axes.collections[0].get_paths()
+    assert sum(len(path.vertices) for path in paths) == 3 * 751
+    assert max(len(path.vertices) for path in paths) < 1024
 
 
 @FEW

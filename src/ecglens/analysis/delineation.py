@@ -22,6 +22,7 @@ _APART = {"P": 0.06, "QRS": 0.06, "T": 0.12}  # s from the median of the leads: 
 _PAD = 80  # samples of RATE around each stretch
 _AT_ONCE = 1_500_000  # samples of RATE times leads
 _LEAST_MV = 0.02  # mV around R: less is no QRS
+_ONE_RHYTHM_S = 20.0  # beats further apart say nothing of each other
 _LEAST_T = 30  # samples of RATE from the end of QRS: a T wave needs that much signal
 
 
@@ -48,7 +49,7 @@ class Stretches:
     """Beats of one or many stretches of signal, in samples of the arrays.
 
     row, r: int64 (beat,), stretch and R peak, by row and in order; first, stop: int64 (stretch,), what is signal; series:
-    int64 (beat,), beats of one series are of one heart and `when` (beat,) orders them; rr: s to the beat before, NaN where
+    int64 (beat,), beats of one series are of one heart and `when` (beat,), s, orders them; rr: s to the beat before, NaN where
     unknown.
     """
 
@@ -68,8 +69,8 @@ def delineate(
 
     Each boundary is where a weighted sum of a few slopes and bends, of this lead and of all leads, says (wave_weights.json,
     fitted on LUDB's odd records; whether there is a P wave on PTB-XL and MIT-BIH too). A beat has a P wave in all leads or in
-    none. Not NeuroKit2's delineation, which is further
-    from LUDB's experts, claims P in fibrillation and takes 3 to 25 ms a beat (docs/results/waves.md). NaN are bridged by a
+    none. Not NeuroKit2's delineation, which is further from LUDB's experts, claims P in fibrillation and takes 3 to 25 ms a
+    beat (docs/results/waves.md). NaN are bridged by a
     line. A lead without a QRS, or far from the others, gets their median; where no lead shows any, QRS and T get a window
     around R and there is no P: see `quality`. Of any length; some 150 bytes a sample at 250 Hz and lead. Raises EcglensError
     for another shape or rate, and for R peaks out of order or outside the signal; never for what the signal holds.
@@ -106,11 +107,12 @@ def delineate_stretches(
     found = {name: np.concatenate([part[0][name] for part in parts]) for name in parts[0][0]}
     told, usable = (np.concatenate([part[k] for part in parts]) for k in (1, 2))
     order = np.lexsort((beats.when, beats.series))
-    zeros = np.zeros_like(beats.series)
-    ranked = Beats(zeros, zeros, zeros, beats.series[order], beats.rr[order])
+    zeros, when = np.zeros_like(beats.series), beats.when[order]
+    apart = np.append(False, (np.diff(beats.series[order]) != 0) | (np.diff(when) > _ONE_RHYTHM_S))
+    ranked = Beats(zeros, zeros, zeros, np.cumsum(apart), beats.rr[order])
     evidence = presence_measures(told[order], {name: each[order] for name, each in found.items()}, usable[order], ranked)
     has_p = np.empty(n_beats, bool)
-    has_p[order] = presence_score(evidence, weights, n_leads) > 0
+    has_p[order] = presence_score(evidence, weights, usable[order].sum(axis=1)) > 0
     onset, offset, quality = _settled(found, usable, has_p, beats, fs)
     put_in_order(onset, offset, beats.row)
     return Delineation(float(fs), leads, beats.r, beats.row, onset, offset, quality)

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ecglens.analysis.waves import wave_regions
 from ecglens.attribution.passes import Shared, call, undisturbed
 from ecglens.attribution.registry import find_method
 from ecglens.errors import EcglensError
 from ecglens.examples.examples import Examples
+from ecglens.examples.regions import Regions
 from ecglens.models.classifier import Classifier
 from ecglens.models.device import moved, pick_device
 
@@ -33,15 +33,14 @@ SLOPES = (
 )  # fmt: skip
 
 
-def region_numbers(examples: Examples, *, leads_apart: bool = True, waves: bool = True) -> Ints:
+def region_numbers(examples: Examples, waves: Regions | None, *, leads_apart: bool = True) -> Ints:
     """The number of the region in which each sample lies, int64 (example, lead, time), from 0 in each example; -1: padding.
 
-    Regions are the waves of `wave_regions` in each lead, those beyond 0.2 s cut into equal parts; not waves: parts of 0.1 s at
-    most. Not leads_apart (for maps that have one lead): regions go through all leads, with the median edges of the waves.
-    Raises EcglensError where waves cannot be found.
+    waves: of these examples, by `wave_regions`; in each lead those beyond 0.2 s are cut into equal parts. None: parts of 0.1 s
+    at most. Not leads_apart (for maps that have one lead): regions go through all leads, with the median edges of the waves.
     """
-    edges = _wave_edges(examples) if waves else _ends(examples)
-    longest = max(round((LONGEST_S if waves else WINDOW_S) * examples.fs), 1)
+    edges = _ends(examples) if waves is None else _wave_edges(examples, waves)
+    longest = max(round((WINDOW_S if waves is None else LONGEST_S) * examples.fs), 1)
     if not leads_apart:
         edges = np.broadcast_to(np.sort(edges, axis=2)[:, :, edges.shape[2] // 2, None], edges.shape)
     out = np.full(examples.signals.shape, -1, np.int64)
@@ -65,9 +64,8 @@ def _ends(examples: Examples) -> Ints:
     return np.repeat(ends[:, :, None], len(examples.places), axis=2)
 
 
-def _wave_edges(examples: Examples) -> Ints:
+def _wave_edges(examples: Examples, regions: Regions) -> Ints:
     """All edges of waves, in samples of a lead, in order (example, edge, place)."""
-    regions = wave_regions(examples)
     columns = []
     for place in examples.places:
         mine = [k for k, lead in enumerate(regions.lead) if lead == place.name]

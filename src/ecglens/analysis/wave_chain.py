@@ -38,6 +38,7 @@ _TOLD = 2  # of these a lead tells by itself
 _P_WINDOW = np.arange(-60, -5)  # samples of RATE from the QRS onset
 _NEAR = 4  # beats on each side that are neighbours
 _RHYTHM = 8  # beats on each side that are of one rhythm
+NEIGHBOURS = _NEAR + _RHYTHM  # beats on each side that have a say in whether there is a P wave
 _AT_ONCE = 3000  # beats times leads
 _FAR = 10**9
 
@@ -192,8 +193,8 @@ def presence_measures(told: NDArray[np.float32], found: dict[str, Floats], usabl
     usual = _median(pr)[:, 0]
     moves = [move for move in range(-_NEAR, _NEAR + 1) if move]
     likeness, other_pr, other_rr = (np.full((n, len(moves)), np.nan) for _ in range(3))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_rr = np.log(beats.rr)
+    rr = np.where(np.isfinite(beats.rr) & (beats.rr > 0), beats.rr, np.nan)
+    log_rr = np.log(rr)
     for column, move in enumerate(moves):
         here = np.arange(max(-move, 0), n - max(move, 0))
         here = here[beats.series[here] == beats.series[here + move]]
@@ -208,7 +209,7 @@ def presence_measures(told: NDArray[np.float32], found: dict[str, Floats], usabl
         np.minimum(-_quantile(-likeness, 0.3), 0.75),  # more than that speaks for no more
         np.log(_quantile(other_pr, 0.3) + 0.01),
         np.log(_quantile(apart, 0.3) + 0.03),  # a pacemaker's regularity speaks for no P
-        np.log(np.fmax(beats.rr, 0.2)),
+        np.log(np.maximum(rr, 0.2)),  # NaN where it is not known
     ]
     mine = np.stack(columns, axis=1)
     return np.concatenate([mine, _mean_around(mine, beats.series)], axis=1)
@@ -242,8 +243,11 @@ def _mean(values: NDArray[np.floating]) -> Floats:
     return np.where(count > 0, np.where(known, values, 0).sum(axis=1) / np.maximum(count, 1), np.nan)
 
 
-def presence_score(found: Floats, weights: Weights, n_leads: int) -> Floats:
-    """Log odds of a P wave (beat,) from `presence_measures`; unknown ones say nothing, and where all are there is none."""
+def presence_score(found: Floats, weights: Weights, n_leads: NDArray[np.int64]) -> Floats:
+    """Log odds of a P wave (beat,) from `presence_measures` of so many leads (beat,); unknown ones say nothing.
+
+    Three to eleven leads count as twelve, on which that level was fitted. -inf where nothing is known.
+    """
     mean, scale, weight = weights.presence.T
-    odds = np.where(np.isnan(found), 0, (found - mean) / scale) @ weight + weights.level[min(n_leads, 3) - 1]
+    odds = np.where(np.isnan(found), 0, (found - mean) / scale) @ weight + weights.level[np.clip(n_leads, 1, 3) - 1]
     return np.where(np.isnan(found).all(axis=1), -np.inf, odds)

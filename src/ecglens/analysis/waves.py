@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ecglens.analysis.delineation import Delineation, Stretches, at_rate, delineate_stretches, put_in_order
 from ecglens.analysis.r_peaks import find_r
+from ecglens.analysis.wave_chain import NEIGHBOURS
 from ecglens.analysis.wave_measures import RATE
 from ecglens.errors import EcglensError
 from ecglens.examples.examples import Examples
@@ -58,7 +59,9 @@ def simulated_waves(folder: Path, recording: Recording) -> Waves:
     return Waves(lead_of, kind, sample[:, 0], sample[:, 1], sample[:, 2])
 
 
-def wave_regions(examples: Examples, source: Mapping[str, Waves] | None = None) -> Regions:
+def wave_regions(
+    examples: Examples, source: Mapping[str, Waves] | None = None, rows: NDArray[np.integer] | None = None
+) -> Regions:
     """P, PR, QRS, ST, T, TP and RR gap of each beat, by lead, and 'before' and 'after' them: they tile what is signal.
 
     PR is what lies between P and QRS, ST between QRS and T. TP is the end of T to the next P wave; where the next beat has
@@ -66,10 +69,26 @@ def wave_regions(examples: Examples, source: Mapping[str, Waves] | None = None) 
     lacks (no P: no PR; no T: no ST). Where the next beat is not in the example it counts as having a P if this one does, and
     the stretch ends 0.25 s before its R where that is known. Beats: those of "beats_at", each with regions of these names,
     else the one at "r_index", else (clips: -1) all that are found. source: `known_waves` and `simulated_waves`, in samples of
-    "start"; beats that they do not hold are delineated. Raises EcglensError where leads have several lengths.
+    "start"; beats that they do not hold are delineated. rows: of these examples alone; whether a beat has a P wave is told by
+    those around it in its record, which a sample of the examples would lack. Raises EcglensError where leads have several
+    lengths.
     """
-    found, labelled = delineated(examples, source)
-    return _regions(examples, found, labelled)
+    if rows is None:
+        found, labelled = delineated(examples, source)
+        return _regions(examples, found, labelled)
+    wide = _with_neighbours(examples, np.asarray(rows, np.int64))
+    return wave_regions(examples.take(wide), source).take(np.searchsorted(wide, rows))
+
+
+def _with_neighbours(examples: Examples, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """These rows and, where an example is of one beat, those of the beats around it; sorted."""
+    if "beats_at" in examples.table or not (examples.column("r_index") >= 0).any():
+        return np.unique(rows)
+    record, _ = _codes(examples)
+    order = np.lexsort((examples.column("r_sample"), record))
+    place = np.argsort(order)[rows, None] + np.arange(-NEIGHBOURS, NEIGHBOURS + 1)
+    near = order[np.clip(place, 0, len(order) - 1)]
+    return np.unique(np.append(near[record[near] == record[rows, None]], rows))
 
 
 def delineated(examples: Examples, source: Mapping[str, Waves] | None = None) -> tuple[Delineation, NDArray[np.bool_]]:
@@ -121,7 +140,7 @@ def _beats(
         places.append(at[known])
         # the same beat as another example's neighbour must not speak for itself
         series.append(3 * record[known] + number)
-        when.append(examples.column("r_sample").astype(np.float64)[known])
+        when.append(examples.column("r_sample").astype(np.float64)[known] / fs)
         intervals.append(rr[interval][known])
         mine.append(np.full(len(known), number == 1))
     row, r = np.concatenate(rows), np.concatenate(places)

@@ -70,7 +70,7 @@ def clusters(subject: Subject) -> Answer:
         why = f"no class has {FEWEST} examples among {len(rows)}; the largest has {int(truth.sum(0).max(initial=0))}"
         return Answer([not_run(_NAME, "explanation", _WHAT, why)])
     part = subject.examples.take(rows)
-    regions, by = _where(part)
+    regions, by = _where(subject.examples, rows)
     at, label = np.nonzero(truth[:, often])
     asked = part.take(at)
     maps = maps_of(subject, asked, np.array(often)[label])
@@ -108,15 +108,16 @@ def _why_not(subject: Subject) -> str:
     return "" if patients > 1 else f"there is {'one patient' if patients else 'no example'}; two patients are needed"
 
 
-def _where(part: Examples) -> tuple[Regions, str]:
-    """Waves of all leads, or windows, and which of the two."""
+def _where(examples: Examples, rows: Rows) -> tuple[Regions, str]:
+    """Waves of all leads in these examples, or windows, and which of the two."""
     try:
-        waves = wave_regions(part)
+        waves = wave_regions(examples, rows=rows)
         qrs = np.array([name == "QRS" for name in waves.names])
         if (waves.stop > waves.start)[:, qrs].any(1).mean() >= 0.5:
             return waves, "waves"
     except EcglensError:
         pass
+    part = examples.take(rows)
     shortest = min(place.length for place in part.places)
     first, stop = (part.column(name).astype(np.int64).clip(0, shortest) for name in ("valid_start", "valid_stop"))
     return equal_windows(first, stop, [(each.name, each.row, each.offset) for each in part.places], _WINDOWS), "windows"

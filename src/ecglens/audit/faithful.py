@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -15,6 +16,7 @@ from ecglens.analysis.ecg_fills import ecg_fill
 from ecglens.analysis.faithfulness import Compared, mass_per_sample, ranked_by, region_sizes
 from ecglens.analysis.infidelity import foretold_falls, infidelity_table, max_sensitivity, score_falls
 from ecglens.analysis.intervals import mean_over_patients
+from ecglens.analysis.waves import wave_regions
 from ecglens.audit.finding import Answer, Finding, Measure, clear, found, not_run
 from ecglens.audit.sanity import background_of, examples_for_maps, maps_of
 from ecglens.audit.signs import find_sign
@@ -122,10 +124,10 @@ def _asked(subject: Subject) -> _Asked | str:
     if not all(np.isfinite(each).all() for each in maps.values()):
         return "the maps hold values that are not finite"
     apart = maps[subject.method].shape[1] == part.signals.shape[1]
-    try:
-        numbers, kind = regional.region_numbers(part, leads_apart=apart), "waves"
-    except EcglensError:
-        numbers, kind = regional.region_numbers(part, leads_apart=apart, waves=False), "parts of 0.1 s"
+    waves, kind = None, "parts of 0.1 s"
+    with suppress(EcglensError):
+        waves, kind = wave_regions(subject.examples, rows=rows), "waves"
+    numbers = regional.region_numbers(part, waves, leads_apart=apart)
     return _Asked(part, target, patients, maps, numbers, kind)
 
 

@@ -97,7 +97,7 @@ def better_than_lazy(subject: Subject) -> Finding:
     word = subject.examples.classes[usual]
     told = f"accuracy {np.mean(said == truth):.3f}; always {word}: {np.mean(truth == usual):.3f}"
     if not _known(subject):
-        told += f"; {len(rows)} examples asked now, which it may have learnt from"
+        told += f"; {len(rows)} examples asked now" + ("" if _held_out(subject) else ", which it may have learnt from")
     gained = Measure(float(gain.mean()), f"accuracy above that of always saying {word}", low, high)
     if gained.value > 0 and low > 0:
         return clear(name, "model", f"Better than the commonest answer ({told}).", gained)
@@ -113,13 +113,17 @@ def _known(subject: Subject) -> bool:
     return subject.asked is not None and len(subject.asked) > 0
 
 
+def _held_out(subject: Subject) -> bool:
+    return subject.split is not None and len(subject.tested) > 0
+
+
 def _answers(subject: Subject) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(rows, the class said of each): those of the scores, else of examples drawn at random."""
-    if subject.asked is not None and subject.probabilities is not None and len(subject.asked):
+    """(rows, the class said of each): those of the scores, else of examples drawn at random, tested ones where some are."""
+    if _known(subject):
+        assert subject.asked is not None
+        assert subject.probabilities is not None
         return subject.asked, subject.probabilities.argmax(1)
-    rows = np.arange(len(subject.examples))
-    if subject.split is not None and len(subject.tested):
-        rows = subject.tested
+    rows = subject.tested if _held_out(subject) else np.arange(len(subject.examples))
     rows = np.sort(np.random.default_rng([subject.seed, 81]).permutation(rows)[:ASKED_ANEW])
     return rows, subject.classifier.logits(subject.examples.take(rows)).argmax(1)
 

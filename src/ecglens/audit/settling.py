@@ -50,10 +50,11 @@ def settled(subject: Subject) -> Finding:
     low, high = np.percentile(ways[worst], [5, 95]).tolist()
     least, most = int(taken[worst].min()), int(taken[worst].max())
     steps = str(least) if least == most else f"{least} to {most}"
+    apart = "".join(f"; {count} empty maps of {method} left out" for method, count in empty.items() if count)
     course = f"from {least} to {2 * least} steps, by what it moved from {least // 2} to {least}"
     if least < most:
         course = f"in twice the steps that it took ({steps}), by what it moved in the second half of them"
-    words = f"what a map moves {course}, 0 where it stands still; median of {len(ways[worst])} examples (5 % to 95 %)"
+    words = f"what a map moves {course}, 0 where it stands still; median of {len(ways[worst])} examples (5 % to 95 %){apart}"
     middle = Measure(float(np.median(ways[worst])), words, low, high, {"method": worst, "steps": steps})
     if middle.value > _ON_THE_WAY:
         return found(

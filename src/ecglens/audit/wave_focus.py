@@ -40,7 +40,7 @@ def wave_table(subject: Subject) -> pd.DataFrame | str:
         return "there is no example to explain"
     part = subject.examples.take(rows)
     try:
-        waves = _with_outside(wave_regions(part))
+        waves = _with_outside(wave_regions(subject.examples, rows=rows))
     except EcglensError as error:
         return f"waves cannot be found ({error})"
     target = subject.classifier.logits(part).argmax(1)

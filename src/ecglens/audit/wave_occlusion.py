@@ -51,7 +51,7 @@ def wave_occlusion(subject: Subject) -> Answer:
     if not why:
         part = subject.examples.take(rows)
         try:
-            regions = _waves_alone(wave_regions(part))
+            regions = _waves_alone(wave_regions(subject.examples, rows=rows))
             why = "" if regions.names else "no beat is known or found in the examples"
         except EcglensError as error:
             why = f"waves cannot be found ({error})"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 MM = 1 / 25.4  # inch
 MM_PER_SECOND, MM_PER_MV = 25.0, 10.0
 _FINE, _BOLD = "#f4d9d5", "#e3a59c"
+_PIECE = 3 * 300  # points of a path of lines; longer ones lose the snapping to pixels
 INK = "#1b1b1b"
 SEQUENTIAL, DIVERGING = "YlGnBu", "PuOr"  # both safe for the colour-blind
 
@@ -58,7 +59,8 @@ def draw_paper(axes: Axes, seconds: tuple[float, float], millivolts: tuple[float
         across = _combed(_multiples(step_s, *seconds))
         up = _combed(_multiples(step_mv, *millivolts))[:, ::-1]
         for lines, transform in ((across, axes.get_xaxis_transform()), (up, axes.get_yaxis_transform())):
-            axes.add_collection(LineCollection([lines], transform=transform, **style), autolim=False)  # type: ignore[arg-type]
+            pieces = [lines[k : k + _PIECE] for k in range(0, len(lines), _PIECE)]
+            axes.add_collection(LineCollection(pieces, transform=transform, **style), autolim=False)  # type: ignore[arg-type]
     axes.tick_params(which="both", length=0, labelsize=7)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.1f}"))
     for spine in axes.spines.values():
