@@ -1,7 +1,8 @@
 """How far the delineation is from LUDB's experts, beside NeuroKit2's: `python benchmarks/ludb_delineation.py [--even]`.
 
-Without --even on the odd records, on which it was fitted; with it on the even ones, which no fit and no choice saw. NeuroKit2
-(`pip install neurokit2`) is left out with a word where it is not installed, and by --alone.
+Without --even on the odd records, on which it was fitted; with it on the even ones, which no fit saw (docs/results/waves.md
+says how often they were looked at). NeuroKit2 (`pip install neurokit2`) is left out with a word where it is not installed, and
+by --alone.
 """
 
 from __future__ import annotations

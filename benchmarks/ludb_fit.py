@@ -1,8 +1,8 @@
 """Fit the weights of the delineation: `python benchmarks/ludb_fit.py [--folds 5]`, some minutes.
 
 Boundaries on LUDB's odd records; whether there is a P wave on these, PTB-XL's folds 1 to 8 and MIT-BIH. Writes
-src/ecglens/analysis/wave_weights.json; with --folds it only prints how well folds of the odd records, and PTB-XL's folds 9 and
-10, do that took no part in the fit. No even record of LUDB is read.
+src/ecglens/analysis/wave_weights.json and prints how PTB-XL's folds 9 and 10 do; with --folds it only prints how well folds of
+the odd records do that took no part in the fit. No even record of LUDB is read.
 """
 
 from __future__ import annotations
@@ -225,16 +225,16 @@ def main(folds: int) -> None:
     torch.set_num_threads(1)
     truths, heard = read_truths(odd=True), {"ptbxl": ptbxl(range(1, 9)), "mitdb": mitdb()}
     if not folds:
-        PLACE.write_text(written(fit(truths, heard)), encoding="utf-8")
+        weights = fit(truths, heard)
+        PLACE.write_text(written(weights), encoding="utf-8")
         print(f"{PLACE} written")
+        unseen = ptbxl((9, 10))
+        for way, rows in WAYS.items():
+            print(f"PTB-XL, folds 9 and 10, {way}: {said(unseen, rows, weights)}")
         return
-    unseen = ptbxl((9, 10))
     ways: dict[str, list] = {way: [] for way in WAYS}
     for fold in range(folds):
         weights = fit([each for k, each in enumerate(truths) if k % folds != fold], heard)
-        if not fold:
-            for way, rows in WAYS.items():
-                print(f"PTB-XL, folds 9 and 10, {way}: {said(unseen, rows, weights)}")
         for truth in truths[fold::folds]:
             for way, rows in WAYS.items():
                 part = with_leads(truth, rows)
