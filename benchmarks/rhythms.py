@@ -41,13 +41,13 @@ class Heard:
     has_p: np.ndarray
 
 
-def _heard(recording: Recording, r: np.ndarray | None, has_p: np.ndarray | None) -> Heard:
-    """r: R peaks in samples of the recording, found unless given."""
+def _heard(recording: Recording, has_p: np.ndarray | float, r: np.ndarray | None = None) -> Heard:
+    """r: R peaks in samples of the recording, found unless given; has_p: of each beat, or of all."""
     x, _ = at_rate(recording.signal[None], recording.fs)
     at = find_r(x[0]) if r is None else np.rint(r * RATE / recording.fs).astype(np.int64)
     zeros = np.zeros_like(at)
     beats = Beats(at, zeros, np.full_like(at, x.shape[2]), zeros, np.diff(at, prepend=np.nan) / RATE)
-    return Heard(x[0], beats, np.full(len(at), np.nan) if has_p is None else has_p)
+    return Heard(x[0], beats, np.broadcast_to(np.asarray(has_p, float), at.shape))
 
 
 def ptbxl(folds: Collection[int]) -> list[Heard]:
@@ -58,8 +58,7 @@ def ptbxl(folds: Collection[int]) -> list[Heard]:
     rows, headers = ptbxl_rows(table), headers_in("ptbxl", folder)
     out = []
     for name, answer in chosen.items():
-        heard = _heard(read_ptbxl(headers[name], rows[name]), None, None)
-        heard.has_p[:] = answer
+        heard = _heard(read_ptbxl(headers[name], rows[name]), answer)
         if len(heard.has_p) >= _LEAST_BEATS:
             out.append(heard)
     return out
@@ -95,7 +94,7 @@ def mitdb() -> list[Heard]:
         has_p = np.full(len(sample), np.nan)
         has_p[np.isin(rhythm, list(P_RHYTHMS)) & np.isin(symbol, CONDUCTED)] = 1
         has_p[np.isin(rhythm, list(OTHER_RHYTHMS)) | np.isin(symbol, OTHER_BEATS)] = 0
-        out.append(_heard(recording, sample, has_p))
+        out.append(_heard(recording, has_p, sample))
     return out
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
+from ecglens.analysis import delineation
 from ecglens.analysis.delineation import (
     CONSENSUS,
     IN_LEAD,
@@ -296,6 +297,29 @@ def test_an_rr_that_is_not_known_says_nothing() -> None:
         score = presence_score(values, fitted(), np.full(3, 3))
         assert np.isfinite(score).all()
         assert presence_score(np.full_like(values, np.nan), fitted(), np.full(3, 3)).tolist() == [-np.inf] * 3
+
+
+def test_the_level_goes_by_the_leads_that_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).normal(size=(5, len(PRESENCE)))
+    values[4, 3] = np.nan
+    weights = fitted()
+    counts = np.array([1, 2, 3, 12, 0])
+    for row, count in enumerate(counts):
+        odds = weights.level[{0: 0, 1: 0, 2: 1}.get(int(count), 2)]
+        for value, (mean, scale, weight) in zip(values[row], weights.presence, strict=True):
+            odds += 0 if np.isnan(value) else weight * (value - mean) / scale
+        assert presence_score(values, weights, counts)[row] == pytest.approx(odds)
+    seen: list[NDArray[np.int64]] = []
+
+    def kept(found: Any, weights: Any, n_leads: NDArray[np.int64]) -> NDArray[np.float64]:
+        seen.append(n_leads)
+        return presence_score(found, weights, n_leads)
+
+    monkeypatch.setattr(delineation, "presence_score", kept)
+    signal, r = _made(n_leads=12)
+    signal[1:] = 0
+    delineate(signal, RATE, _names(signal), r)
+    assert (seen[0] == 1).all()
 
 
 def test_beats_far_apart_in_time_are_not_of_one_rhythm() -> None:

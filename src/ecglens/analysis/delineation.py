@@ -70,10 +70,10 @@ def delineate(
     Each boundary is where a weighted sum of a few slopes and bends, of this lead and of all leads, says (wave_weights.json,
     fitted on LUDB's odd records; whether there is a P wave on PTB-XL and MIT-BIH too). A beat has a P wave in all leads or in
     none. Not NeuroKit2's delineation, which is further from LUDB's experts, claims P in fibrillation and takes 3 to 25 ms a
-    beat (docs/results/waves.md). NaN are bridged by a
-    line. A lead without a QRS, or far from the others, gets their median; where no lead shows any, QRS and T get a window
-    around R and there is no P: see `quality`. Of any length; some 150 bytes a sample at 250 Hz and lead. Raises EcglensError
-    for another shape or rate, and for R peaks out of order or outside the signal; never for what the signal holds.
+    beat (docs/results/waves.md). NaN are bridged by a line. A lead without a QRS, or far from the others, gets their median;
+    where no lead shows any, QRS and T get a window around R and there is no P: see `quality`. Of any length; some 150 bytes a
+    sample at 250 Hz and lead. Raises EcglensError for another shape or rate, and for R peaks out of order or outside the
+    signal; never for what the signal holds.
     """
     signal = np.asarray(signal)
     if signal.ndim != 2 or len(signal) != len(leads) or not leads:
